@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: Apache-2.0
+noinst_LTLIBRARIES += libbase.la
+libbase_la_SOURCES = \
+	%D%/buf.c %D%/buf.h \
+	%D%/cleanup.h \
+	%D%/clock.c %D%/clock.h \
+	%D%/err.c %D%/err.h \
+	%D%/lock.c %D%/lock.h \
+	%D%/log.c %D%/log.h \
+	%D%/pool.c %D%/pool.h
