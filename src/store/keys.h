@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* keys - the key hierarchy of a store (doc/format/README.md), its slots, and where keys live in memory.
+ *
+ * Key material lives only in `struct secret` (one page-aligned, mlocked where allowed, MADV_DONTDUMP
+ * allocation, wiped when freed) and, inside OpenSSL, in contexts made from it.  Nothing here logs a key.
+ *
+ * Threads: a keyring is immutable after it was opened; vault_keys are counted by their owner. */
+#ifndef COFFER_STORE_KEYS_H
+#define COFFER_STORE_KEYS_H
+
+#include "base/cleanup.h"
+#include "blob/blob.h"
+#include "format/config_objects.h"
+#include "format/format.h"
+
+struct secret; /* 32 bytes of key material */
+int secret_new (const uint8_t bytes[32], struct secret **out) WARN_UNUSED; /* copies; caller wipes its own */
+int secret_random (struct secret **out) WARN_UNUSED;
+const uint8_t *secret_bytes (const struct secret *s);
+void secret_free (struct secret *s);
+DEFINE_FREEP (secret);
+
+/* What unlocks a slot: a key file (also with a paper key's text in it), or a passphrase file. */
+struct unlock {
+  const char *key_file;        /* path or NULL */
+  const char *passphrase_file; /* path or NULL ("-": standard input); one trailing newline is not part */
+};
+/* Reads a key file; refuses one that others can read (mode & 077: ERR_DENIED, logged with the fix). */
+int key_file_load (const char *path, struct secret **out) WARN_UNUSED;
+/* Writes a new one, mode 0600, never over an existing file (ERR_EXISTS). */
+int key_file_save (const char *path, const struct secret *s, const char *comment) WARN_UNUSED;
+
+struct keyring; /* K_cfg, and the master key or one vault's key */
+void keyring_free (struct keyring *k);
+DEFINE_FREEP (keyring);
+
+/* Makes a store: superblock, one slot, both with if_absent.  Nothing is overwritten: a store or any
+ * other object under coffer.json is ERR_EXISTS.  With MARKER_CHECK the prefix must be empty otherwise. */
+int store_init (struct blob *b, const struct unlock *u, const char *label, struct keyring **out) WARN_UNUSED;
+/* Opens a store: ERR_MISSING (no coffer.json here: not a store), ERR_FORMAT (not coffer's, or altered),
+ * ERR_VERSION, ERR_AUTH (no slot opens with this key: nothing was written). */
+int store_open (struct blob *b, const struct unlock *u, struct keyring **out) WARN_UNUSED;
+
+const uint8_t *keyring_store_id (const struct keyring *k); /* STORE_ID_LEN bytes */
+int keyring_format (const struct keyring *k);
+/* "master" or "vault:<db>". */
+const char *keyring_scope (const struct keyring *k);
+/* The id of the slot that opened this keyring. */
+const char *keyring_slot (const struct keyring *k);
+
+/* Slots.  SLOT_ID is 16 hex digits. */
+int slot_add (struct blob *b, const struct keyring *k, const struct unlock *u, const char *label,
+              const char *scope, char slot_id[17]) WARN_UNUSED; /* scope NULL: the keyring's own */
+/* Makes a slot for a fresh secret and prints nothing: OUT gets the paper text. */
+int slot_add_paper (struct blob *b, const struct keyring *k, const char *label, char out[80],
+                    char slot_id[17]) WARN_UNUSED;
+/* Refuses the last slot with scope master (ERR_STATE). */
+int slot_remove (struct blob *b, const struct keyring *k, const char *slot_id) WARN_UNUSED;
+struct slot_info {
+  char id[17];
+  struct key_slot slot; /* payload and commit are of no use to the caller */
+};
+int slot_list (struct blob *b, struct slot_info **out, size_t *n) WARN_UNUSED; /* free(*out) */
+
+/* One vault's keys, generation G current. */
+struct vault_keys;
+int vault_keys_new (const struct keyring *k, const char *vault, struct vault_keys **out) WARN_UNUSED; /* ERR_DENIED: other scope */
+void vault_keys_free (struct vault_keys *v);
+DEFINE_FREEP (vault_keys);
+const char *vault_keys_name (const struct vault_keys *v);
+const uint8_t *vault_keys_store_id (const struct vault_keys *v);
+/* 32 bytes for deriving the chunker's gear table. */
+const uint8_t *vault_keys_chunker (const struct vault_keys *v);
+
+#endif
