@@ -2,6 +2,7 @@
 noinst_LTLIBRARIES += libbase.la
 libbase_la_SOURCES = \
 	%D%/buf.c %D%/buf.h \
+	%D%/bufpool.c %D%/bufpool.h \
 	%D%/cleanup.h \
 	%D%/clock.c %D%/clock.h \
 	%D%/err.c %D%/err.h \

@@ -33,7 +33,7 @@ struct checkpoint_rec {
   const uint8_t *value;    /* meta */
   size_t value_len;
   struct node_attr attr;   /* node */
-  uint64_t off;            /* extents: replaces everything from here on */
+  uint64_t off;            /* extents: where they start; they replace the range they cover */
   struct pack_table packs; /* extents: released by the next call or by checkpoint_rec_release */
   uint32_t extent_count;
   struct rd extents;       /* extents: call extent_get extent_count times */
