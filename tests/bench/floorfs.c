@@ -25,7 +25,7 @@
 #include "floorfs_tree.h"
 
 struct options opts;
-_Atomic (unsigned long) counts[KIND_COUNT];
+unsigned long counts[KIND_COUNT];
 #define AS_NAME(name) #name,
 static const char *const kind_names[] = { KINDS (AS_NAME) };
 

@@ -20,7 +20,7 @@ extern struct options opts;
   X (setxattr) X (getxattr) X (listxattr) X (removexattr) X (fallocate)
 #define AS_ENUM(name) KIND_##name,
 enum kind { KINDS (AS_ENUM) KIND_COUNT };
-extern _Atomic (unsigned long) counts[KIND_COUNT];
+extern unsigned long counts[KIND_COUNT]; /* only by COUNT until the session has ended */
 #define COUNT(name) __atomic_fetch_add (&counts[KIND_##name], 1, __ATOMIC_RELAXED)
 
 extern const struct fuse_lowlevel_ops floor_ops;
