@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* pipeline - from plaintext chunks to packs in the store.
+ *
+ *   pipe_push -> [batch] -> sealer pool: id, dedup, compress, encrypt into a pack, open again and compare
+ *             -> packer lanes (two for data, one for metadata) -> upload pool: table, SHA-256, put
+ *
+ * One pipeline serves a mount; a pipe is one vault's entry to it.  Memory: chunk buffers (soft limit
+ * chunk_bytes, see pipeline_admit), and at most PACKS_MAX pack buffers, filling or flying; a sealer waits when
+ * none is free.  The plaintext of a chunk is freed when its sealed form lies in a pack.
+ *
+ * A chunk is *placed* when done() is called: its reference names a pack by the index's number, which may still
+ * be in memory.  It is *durable* when that pack is done.  Whoever refers to a placed chunk depends on its pack
+ * (struct pipe_dep), whoever began it (ruling 27): a pack is sent as long as anyone depends on it, and its
+ * final failure sticks to every dep.
+ *
+ * Threads: any.  done() runs on a sealer thread without locks. */
+#ifndef COFFER_STORE_PIPELINE_H
+#define COFFER_STORE_PIPELINE_H
+
+#include "base/cleanup.h"
+#include "base/pool.h"
+#include "blob/blob.h"
+#include "format/format.h"
+#include "format/pack.h"
+#include "store/index.h"
+#include "store/keys.h"
+#include "store/seal.h"
+
+#define PACKS_MAX 6          /* 3 filling, 3 flying (ruling 4) */
+#define LANE_RUN_BYTES (4u << 20)
+#define PACK_MAX_ENTRIES 32768u
+
+struct pipeline;
+struct pipeline_opts {
+  int sealers;        /* threads; 0: one per processor, at most 8 */
+  int uploaders;      /* 3 */
+  size_t chunk_bytes; /* 48 MiB */
+};
+int pipeline_new (const struct pipeline_opts *opts, struct pipeline **out) WARN_UNUSED;
+void pipeline_free (struct pipeline *p); /* after all pipes are freed */
+DEFINE_FREEP (pipeline);
+/* Over the soft limit: writers are to be held. */
+bool pipeline_is_full (struct pipeline *p);
+/* Waits until it is not full: 0, ERR_AGAIN after TIMEOUT, ERR_CANCELLED. */
+int pipeline_admit (struct pipeline *p, int64_t timeout_ns) WARN_UNUSED;
+void pipeline_cancel (struct pipeline *p);
+struct pipeline_stats {
+  size_t chunk_bytes, chunk_max;
+  unsigned filling, flying;
+};
+void pipeline_stats_get (struct pipeline *p, struct pipeline_stats *out);
+
+struct pipe;
+struct pipe_opts {
+  struct blob *blob;             /* borrowed; with retry and throttle in it */
+  const struct vault_keys *keys; /* borrowed */
+  struct index *index;           /* borrowed */
+  const char *vault;
+  int zstd_level;
+};
+int pipe_new (struct pipeline *p, const struct pipe_opts *opts, struct pipe **out) WARN_UNUSED;
+/* Everything pushed must be durable or failed (pipe_drain). */
+void pipe_free (struct pipe *v);
+DEFINE_FREEP (pipe);
+const char *pipe_session (const struct pipe *v); /* 16 hex digits */
+
+/* What somebody (a snapshot) waits for. */
+struct pipe_dep {
+  unsigned unplaced;   /* chunks pushed, not placed */
+  unsigned unfinished; /* packs placed into, not done */
+  int error;           /* first final failure of either; sticky */
+  uint64_t stored, fresh, dedup; /* bytes: sealed length of new chunks, plain of new, plain of known */
+};
+
+struct pipe_chunk {
+  struct pipe_chunk *next;
+  struct pipe *pipe;
+  struct pipe_dep *dep;
+  uint8_t *data;       /* from pipe_chunk_new */
+  size_t cap;
+  uint32_t len;
+  uint32_t crc;        /* CRC-32C of data as it left the kernel (ruling 19) */
+  int type;            /* enum unit_type */
+  uint64_t stream;     /* neighbours share one: they lie together in a pack */
+  void (*done) (struct pipe_chunk *c, int rc); /* owns C: ends with pipe_chunk_free */
+  void *ctx;
+  uint64_t ctx_a, ctx_b; /* the owner's */
+  /* results */
+  struct chunk_ref ref; /* ref.pack: the index's number */
+  bool is_dup;
+};
+/* A chunk with room for CAP bytes (at most 8 MiB + 4 KiB), counted into the limit; NULL: no memory. */
+struct pipe_chunk *pipe_chunk_new (struct pipeline *p, size_t cap);
+/* The same with more room, contents kept. */
+int pipe_chunk_grow (struct pipeline *p, struct pipe_chunk *c, size_t cap) WARN_UNUSED;
+void pipe_chunk_free (struct pipeline *p, struct pipe_chunk *c);
+
+/* C needs dep, data, len, crc, type, stream, done.  Small chunks are batched: pipe_kick sends them on. */
+void pipe_push (struct pipe *v, struct pipe_chunk *c);
+void pipe_kick (struct pipe *v);
+/* While held, chunks wait before dedup (until the session's pins are proven, ruling 1). */
+void pipe_hold (struct pipe *v);
+void pipe_unhold (struct pipe *v);
+/* Waits until all DEP's chunks are placed. */
+int pipe_wait_placed (struct pipe *v, struct pipe_dep *dep) WARN_UNUSED;
+/* Closes packs that hold anything, so that they are sent.  META: the metadata lane only. */
+void pipe_close_packs (struct pipe *v, bool meta_only);
+/* Waits until the names of all packs DEP is in are known (they may still fly).  Close first. */
+int pipe_wait_named (struct pipe *v, struct pipe_dep *dep) WARN_UNUSED;
+/* Waits until all packs of DEP are done; returns its sticky error. */
+int pipe_wait_durable (struct pipe *v, struct pipe_dep *dep) WARN_UNUSED;
+/* DEP refers to a chunk in pack NO as well (a copied reference). */
+void pipe_depend (struct pipe *v, struct pipe_dep *dep, uint32_t no);
+/* No pack refers to DEP any more after this. */
+void pipe_dep_release (struct pipe *v, struct pipe_dep *dep);
+/* Waits until nothing of this vault is on its way. */
+void pipe_drain (struct pipe *v);
+
+/* Copies sealed bytes from a pack still in memory; false: not in memory (it is done, or failed). */
+bool pipe_read_pack (struct pipe *v, uint32_t no, uint32_t off, uint32_t len, uint8_t *out);
+
+/* Puts an index delta of the packs done since the last one; nothing to say is 0. */
+int pipe_put_index (struct pipe *v) WARN_UNUSED;
+
+/* Opens packs of this size class again: for merging small packs at the seal.  Copies an already sealed
+ * chunk into the current packs; *ref is changed to the new place. */
+int pipe_copy_sealed (struct pipe *v, struct pipe_dep *dep, int type, int codec, const uint8_t *sealed,
+                      struct chunk_ref *ref) WARN_UNUSED;
+
+#endif
