@@ -8,4 +8,5 @@ libbase_la_SOURCES = \
 	%D%/err.c %D%/err.h \
 	%D%/lock.c %D%/lock.h \
 	%D%/log.c %D%/log.h \
+	%D%/openssl.h \
 	%D%/pool.c %D%/pool.h
