@@ -91,12 +91,13 @@ struct extent {
 struct pack_table {
   uint8_t (*names)[PACK_NAME_LEN];
   uint32_t count, cap;
+  uint32_t last; /* what pack_table_intern answered last */
 };
 #define PACK_TABLE_MAX 1000000 /* decoder bound: 32 MB */
 void pack_table_release (struct pack_table *t);
 void pack_table_reset (struct pack_table *t);
-/* The position of NAME, added if absent; or negative.  Linear from the end in small tables, else
- * by a scan: tables of pages have few names. */
+/* The position of NAME, added if absent; or negative.  The last answer is tried first, then a scan from
+ * the end: tables of pages have few names. */
 int pack_table_intern (struct pack_table *t, const uint8_t name[PACK_NAME_LEN], uint32_t *out) WARN_UNUSED;
 void pack_table_put (struct buf *b, const struct pack_table *t);
 int pack_table_get (struct rd *r, struct pack_table *out) WARN_UNUSED;

@@ -60,13 +60,16 @@ int tree_row_encode (const struct tree_row *row, struct buf *out) WARN_UNUSED;
 /* One row at the start of R, which moves past it.  NPACKS bounds the references.  IS_ROOT: the name
  * must be empty; otherwise it must be a legal file name. */
 int tree_row_decode (struct rd *r, uint32_t npacks, bool is_root, struct tree_row *out) WARN_UNUSED;
-/* Attributes alone, as checkpoints hold them (record `node`): no name, no flags for links. */
+/* Attributes alone, as checkpoints hold them (record `node`): kind and flags, no name; never a hard
+ * link; directories without children, files without extents and SHA-256. */
 int node_attr_encode (const struct node_attr *a, struct buf *out) WARN_UNUSED;
 int node_attr_decode (struct rd *r, struct node_attr *out) WARN_UNUSED;
 /* True for 1 to 255 bytes without '/' and NUL, not "." or "..". */
 bool tree_name_is_valid (const uint8_t *name, size_t n);
 
-/* Walks an encoded xattr list; false at the end or when damaged (then *r is failed). */
+/* A reader behind the count of an encoded xattr list (node_attr.xattrs; NULL for none). */
+struct rd xattrs_begin (const uint8_t *xattrs, size_t len);
+/* Walks such a list from xattrs_begin; false at the end or when damaged (then *r is failed). */
 bool xattrs_next (struct rd *r, const uint8_t **name, size_t *name_len, const uint8_t **value,
                   size_t *value_len);
 
