@@ -28,7 +28,8 @@ void buf_release (struct buf *b); /* frees the bytes; the buffer is empty and us
 void buf_wipe_release (struct buf *b); /* the same for key material: wiped first */
 void buf_reset (struct buf *b);   /* len = 0, error = 0, memory kept */
 int buf_error (const struct buf *b) WARN_UNUSED;
-/* Room for N more bytes; returns where to write, or NULL (sticky error).  Commit with b->len += n. */
+/* Room for N more bytes; returns where to write, or NULL (sticky error).  Commit with b->len +=
+ * n. */
 uint8_t *buf_reserve (struct buf *b, size_t n);
 void buf_put (struct buf *b, const void *p, size_t n);
 void buf_put_zero (struct buf *b, size_t n);

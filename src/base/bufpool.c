@@ -8,7 +8,8 @@
 
 /* The last class is a pack with its table (store/pipeline.c). */
 static const size_t class_size[] = {
-  16 << 10, 64 << 10, 256 << 10, 512 << 10, 1 << 20, 2 << 20, 4 << 20, 8 << 20, 18 << 20, BUFPOOL_MAX,
+  16 << 10, 64 << 10, 256 << 10, 512 << 10, 1 << 20,
+  2 << 20,  4 << 20,  8 << 20,   18 << 20,  BUFPOOL_MAX,
 };
 #define CLASSES (sizeof class_size / sizeof class_size[0])
 

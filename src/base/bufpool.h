@@ -4,8 +4,8 @@
  *
  * Sizes are rounded up to classes (16 KiB x 4^n, and the steps between above 256 KiB); larger than
  * BUFPOOL_MAX is ERR_LIMIT's NULL.  Freed buffers wait in their class; what waits never passes
- * `keep_bytes`, and `lent` is what is out.  The pool does not refuse: who must stay below a limit looks at
- * bufpool_lent first.
+ * `keep_bytes`, and `lent` is what is out.  The pool does not refuse: who must stay below a limit
+ * looks at bufpool_lent first.
  * Threads: any; the lock is a leaf. */
 #ifndef COFFER_BASE_BUFPOOL_H
 #define COFFER_BASE_BUFPOOL_H

@@ -12,8 +12,10 @@
 
 enum err {
   /* What happened to a resource or to the store. */
-  ERR_NOMEM = -1,      /* a bound or the heap is exhausted; nothing was done; may be tried again later */
-  ERR_IO = -2,         /* the local system or the store failed for a reason that retrying won't mend */
+  /* a bound or the heap is exhausted; nothing was done; may be tried again later */
+  ERR_NOMEM = -1,
+  /* the local system or the store failed for a reason that retrying won't mend */
+  ERR_IO = -2,
   ERR_AGAIN = -3,      /* transient (network, 5xx, timeout): the same call may succeed later */
   ERR_MISSING = -4,    /* an object that must exist does not: damage if a root refers to it */
   ERR_EXISTS = -5,     /* the name is taken; what is there was left alone */

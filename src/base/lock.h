@@ -2,9 +2,9 @@
 /* lock - mutexes with a rank, so that lock order is checked wherever it is taken.
  *
  * A thread may take a lock only if its rank is above every rank it holds; otherwise the process
- * aborts with both names (always compiled in: an inversion is a deadlock that has not happened yet).
- * Two locks of one rank are never held together.  Condition variables wait on a ranked lock and
- * leave the bookkeeping right.  Timeouts are CLOCK_MONOTONIC (lock_cond_init sets that).
+ * aborts with both names (always compiled in: an inversion is a deadlock that has not happened
+ * yet). Two locks of one rank are never held together.  Condition variables wait on a ranked lock
+ * and leave the bookkeeping right.  Timeouts are CLOCK_MONOTONIC (lock_cond_init sets that).
  *
  * No driver call, no log line, no callback and no network is made under a lock. */
 #ifndef COFFER_BASE_LOCK_H
@@ -26,8 +26,9 @@ enum lock_rank {
   LOCK_FETCH = 30,    /* store: read planner */
   LOCK_CACHE = 32,    /* cache: block cache index */
   LOCK_PIPE = 40,     /* store: pipeline accounting */
-  LOCK_INDEX = 42,    /* store: dedup index */
+
   LOCK_LANE = 44,     /* store: packer lanes */
+  LOCK_INDEX = 45,    /* store: dedup index */
   LOCK_UPLOAD = 46,   /* store: upload queue */
   LOCK_HELD = 48,     /* fs: requests whose answer waits */
   LOCK_POOL = 50,     /* base: thread pool and queue */
@@ -78,7 +79,8 @@ lock_take_ret (struct lock *l)
 #define LOCK_PASTE(a, b) LOCK_PASTE2 (a, b)
 /* Holds L until the end of the scope. */
 #define LOCK_SCOPE(l)                                                         \
-  __attribute__ ((cleanup (lock_releasep), unused)) struct lock *LOCK_PASTE (lock_scope_, __LINE__) \
+  __attribute__ ((cleanup (lock_releasep), unused)) \
+  struct lock *LOCK_PASTE (lock_scope_, __LINE__) \
       = lock_take_ret (l)
 
 #endif

@@ -3,12 +3,12 @@
  *
  * A message is a short sentence followed by key=value pairs, written by the caller in the format:
  *   log_warn ("put failed, will retry key=%s err=\"%s\" attempt=%d", key, err_str (rc), n);
- * The line is prefixed by time (UTC), level and module.  With LOG_JSON the same goes out as one JSON
- * object.  No secret and no plaintext file name above debug.  errno is preserved.  A line is at most
- * LOG_LINE_MAX bytes; a longer one is cut and ends in "...".
+ * The line is prefixed by time (UTC), level and module.  With LOG_JSON the same goes out as one
+ * JSON object.  No secret and no plaintext file name above debug.  errno is preserved.  A line is
+ * at most LOG_LINE_MAX bytes; a longer one is cut and ends in "...".
  *
- * Threads: any.  One write(2) per line; no lock is held while writing.  The last LOG_RING errors and
- * warnings are kept for the control file `status` (log_recent).
+ * Threads: any.  One write(2) per line; no lock is held while writing.  The last LOG_RING errors
+ * and warnings are kept for the control file `status` (log_recent).
  *
  * A file that logs does `#define LOG_MODULE "pack"` before including this header. */
 #ifndef COFFER_BASE_LOG_H

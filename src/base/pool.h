@@ -5,8 +5,9 @@
  * needs no memory.  How many jobs may exist at once is bounded by whoever makes them.
  * pool_free runs what is queued, then joins the threads.
  *
- * Threads: any may submit.  `run` is called without locks, once; the job may be resubmitted or freed
- * from inside it.  THREADS start with all signals blocked and STACK bytes of stack (0: 256 KiB). */
+ * Threads: any may submit.  `run` is called without locks, once; the job may be resubmitted or
+ * freed from inside it.  THREADS start with all signals blocked and STACK bytes of stack (0: 256
+ * KiB). */
 #ifndef COFFER_BASE_POOL_H
 #define COFFER_BASE_POOL_H
 

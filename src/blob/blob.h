@@ -7,7 +7,8 @@
  *
  * Promises of every backend (tests/backends/conformance runs them against each):
  *   B1  put is atomic: a reader sees all of an object or nothing, also after a crash.
- *   B2  when put has returned 0 the object is durable, and a get, head or list that starts later sees it.
+ *   B2  when put has returned 0 the object is durable, and a get, head or list that starts later
+ *       sees it.
  *   B3  put of the same bytes under the same key again is 0; with if_absent it is ERR_EXISTS where
  *       the store can tell (blob_caps & BLOB_CAP_IF_ABSENT), else it overwrites.
  *   B4  get returns exactly the bytes asked for, or an error: never a short count without
@@ -39,8 +40,10 @@ enum blob_cap {
 
 struct blob_put_opts {
   bool if_absent;
-  const uint8_t *sha256; /* 32 bytes of the data's SHA-256 where known: the store may check; or NULL */
-  /* Called from the sending thread as bytes leave (total so far, retries start again at 0); or NULL. */
+  /* 32 bytes of the data's SHA-256 where known: the store may check; or NULL */
+  const uint8_t *sha256;
+  /* Called from the sending thread as bytes leave (total so far, retries start again at 0); or
+   * NULL. */
   void (*progress) (void *ctx, uint64_t sent);
   void *ctx;
 };

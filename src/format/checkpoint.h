@@ -40,9 +40,11 @@ struct checkpoint_rec {
 };
 void checkpoint_node_put (struct buf *b, uint64_t ino, const struct node_attr *a);
 /* EXTENTS refer to PACKS by position. */
-void checkpoint_extents_put (struct buf *b, uint64_t ino, uint64_t off, const struct pack_table *packs,
+void checkpoint_extents_put (struct buf *b, uint64_t ino, uint64_t off,
+                             const struct pack_table *packs,
                              const struct extent *extents, uint32_t n);
-void checkpoint_entry_put (struct buf *b, uint64_t dir, const void *name, size_t name_len, uint64_t ino);
+void checkpoint_entry_put (struct buf *b, uint64_t dir, const void *name, size_t name_len,
+                           uint64_t ino);
 void checkpoint_removed_put (struct buf *b, uint64_t ino);
 void checkpoint_meta_put (struct buf *b, const char *key, const void *value, size_t n);
 /* 1 with a record, 0 at the end, or negative.  REC must be zeroed before the first call. */

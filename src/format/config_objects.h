@@ -37,7 +37,8 @@ struct key_slot {
 int key_slot_encode (const struct key_slot *s, bool is_covered, struct buf *out) WARN_UNUSED;
 int key_slot_decode (const uint8_t *json, size_t n, struct key_slot *out) WARN_UNUSED;
 
-/* Key file and paper key texts (the checksum bytes are given by the caller: SHA-256 of the secret). */
+/* Key file and paper key texts (the checksum bytes are given by the caller: SHA-256 of the
+ * secret). */
 void key_file_encode (const uint8_t secret[32], const uint8_t sha256[32], struct buf *out);
 /* Finds secret and the claimed checksum bytes (4 in a key file, 3 on paper) in TEXT. */
 int key_file_decode (const char *text, size_t n, uint8_t secret[32], uint8_t check[4],

@@ -3,7 +3,8 @@
  *
  * Everything in this folder is pure: no I/O, no log, no clock, no randomness; every size is checked
  * against a bound before memory is allocated for it.  Decoders return ERR_FORMAT for bytes that
- * cannot be right, ERR_VERSION for a newer format, ERR_NOMEM.  Threads: any, on distinct objects. */
+ * cannot be right, ERR_VERSION for a newer format, ERR_NOMEM.  Threads: any, on distinct
+ * objects. */
 #ifndef COFFER_FORMAT_FORMAT_H
 #define COFFER_FORMAT_FORMAT_H
 
@@ -67,7 +68,8 @@ void frame_encode (const struct frame *f, uint8_t out[FRAME_LEN]);
 int frame_decode (const uint8_t *in, size_t n, struct frame *out) WARN_UNUSED;
 
 /* Where a chunk is.  `pack` is a position in the pack table of the context: of a page where the
- * reference was decoded from one, the vault's numbering (store/index.h) in working trees and index. */
+ * reference was decoded from one, the vault's numbering (store/index.h) in working trees and
+ * index. */
 struct chunk_ref {
   uint8_t id[ID_LEN];
   uint32_t pack;
@@ -78,8 +80,8 @@ struct chunk_ref {
 
 enum extent_kind { EXTENT_DATA = 0, EXTENT_PART = 1, EXTENT_HOLE = 2, EXTENT_ZERO = 3 };
 
-/* A piece of a file.  kind is EXTENT_DATA for both whole chunk and part in memory (chunk_off == 0 and
- * len == plain_len means whole); the codec chooses the shorter spelling. */
+/* A piece of a file.  kind is EXTENT_DATA for both whole chunk and part in memory (chunk_off == 0
+ * and len == plain_len means whole); the codec chooses the shorter spelling. */
 struct extent {
   uint64_t len;       /* > 0; for data chunk_off + len <= ref.plain_len */
   uint32_t chunk_off;
@@ -96,14 +98,16 @@ struct pack_table {
 #define PACK_TABLE_MAX 1000000 /* decoder bound: 32 MB */
 void pack_table_release (struct pack_table *t);
 void pack_table_reset (struct pack_table *t);
-/* The position of NAME, added if absent; or negative.  The last answer is tried first, then a scan from
- * the end: tables of pages have few names. */
-int pack_table_intern (struct pack_table *t, const uint8_t name[PACK_NAME_LEN], uint32_t *out) WARN_UNUSED;
+/* The position of NAME, added if absent; or negative.  The last answer is tried first, then a scan
+ * from the end: tables of pages have few names. */
+int pack_table_intern (struct pack_table *t, const uint8_t name[PACK_NAME_LEN],
+                       uint32_t *out) WARN_UNUSED;
 void pack_table_put (struct buf *b, const struct pack_table *t);
 int pack_table_get (struct rd *r, struct pack_table *out) WARN_UNUSED;
 
 void chunk_ref_put (struct buf *b, const struct chunk_ref *ref);
-/* NPACKS bounds ref->pack.  Sets r->failed on anything impossible (lengths 0 or over the bounds). */
+/* NPACKS bounds ref->pack.  Sets r->failed on anything impossible (lengths 0 or over the
+ * bounds). */
 void chunk_ref_get (struct rd *r, uint32_t npacks, struct chunk_ref *out);
 void extent_put (struct buf *b, const struct extent *e);
 void extent_get (struct rd *r, uint32_t npacks, struct extent *out);

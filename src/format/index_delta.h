@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* index_delta - which chunks which packs hold, as one session saw it.  Normative: doc/format/index.md. */
+/* index_delta - which chunks which packs hold, as one session saw it.  Normative:
+ * doc/format/index.md. */
 #ifndef COFFER_FORMAT_INDEX_DELTA_H
 #define COFFER_FORMAT_INDEX_DELTA_H
 

@@ -68,7 +68,8 @@ bool
 json_get_text (const json_t *obj, const char *key, char *out, size_t cap)
 {
   const json_t *j = json_object_get (obj, key);
-  if (!json_is_string (j) || json_string_length (j) >= cap || !text_is_plain (json_string_value (j)))
+  if (!json_is_string (j) || json_string_length (j) >= cap
+      || !text_is_plain (json_string_value (j)))
     return false;
   memcpy (out, json_string_value (j), json_string_length (j) + 1);
   return true;

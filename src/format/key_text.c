@@ -32,7 +32,8 @@ paper_key_encode (const uint8_t secret[32], const uint8_t sha256[32], char out[8
   char *at = out;
   for (int i = 0; i < PAPER_CHARS; i++) {
     int bit = i * 5;
-    unsigned two = (unsigned) raw[bit / 8] << 8 | (bit / 8 + 1 < (int) sizeof raw ? raw[bit / 8 + 1] : 0);
+    unsigned next = bit / 8 + 1 < (int) sizeof raw ? raw[bit / 8 + 1] : 0;
+    unsigned two = (unsigned) raw[bit / 8] << 8 | next;
     if (i && i % 4 == 0)
       *at++ = '-';
     *at++ = alphabet[two >> (11 - bit % 8) & 31];

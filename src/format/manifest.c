@@ -253,9 +253,11 @@ ref_get (const json_t *j, int type, struct named_ref *out)
   return true;
 }
 
-/* The member KEY as an array of at most MAX, and memory for that many of EACH bytes (NULL for none). */
+/* The member KEY as an array of at most MAX, and memory for that many of EACH bytes (NULL for
+ * none). */
 static int
-list_get (const json_t *obj, const char *key, size_t max, size_t each, const json_t **list, void *out)
+list_get (const json_t *obj, const char *key, size_t max, size_t each, const json_t **list,
+          void *out)
 {
   const json_t *j = json_object_get (obj, key);
   if (!json_is_array (j) || json_array_size (j) > max)
@@ -341,7 +343,8 @@ fields_get (const json_t *obj, struct manifest *m)
   if (!json_get_text (obj, "ts", m->ts, sizeof m->ts)
       || !json_get_text (obj, "kind", m->kind, sizeof m->kind)
       || (strcmp (m->kind, "full") != 0 && strcmp (m->kind, "log") != 0)
-      || !json_get_i64 (obj, "created", &m->created) || !json_get_i64 (obj, "finished", &m->finished)
+      || !json_get_i64 (obj, "created", &m->created)
+      || !json_get_i64 (obj, "finished", &m->finished)
       || !json_get_text (obj, "sealed_by", m->sealed_by, sizeof m->sealed_by)
       || !json_get_text (obj, "host", m->host, sizeof m->host)
       || !json_get_text (obj, "host_id", m->host_id, sizeof m->host_id)
@@ -401,7 +404,8 @@ sealed_encode (const uint8_t sha256[32], const uint8_t *pending, size_t n, struc
 }
 
 int
-sealed_decode (const uint8_t *in, size_t n, uint8_t sha256[32], const uint8_t **pending, size_t *pending_len)
+sealed_decode (const uint8_t *in, size_t n, uint8_t sha256[32], const uint8_t **pending,
+               size_t *pending_len)
 {
   int rc = object_header_check (in, n, MAGIC_SEALED);
   if (rc < 0)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* manifest - the root object of a snapshot: its JSON, and the sealed wrapper.  doc/format/manifest.md. */
+/* manifest - the root object of a snapshot: its JSON, and the sealed wrapper.
+ * doc/format/manifest.md. */
 #ifndef COFFER_FORMAT_MANIFEST_H
 #define COFFER_FORMAT_MANIFEST_H
 
@@ -45,7 +46,8 @@ struct manifest {
   size_t meta_count;
 };
 void manifest_release (struct manifest *m);
-int manifest_encode (const struct manifest *m, struct buf *out) WARN_UNUSED; /* compact JSON, sorted keys */
+/* compact JSON, sorted keys */
+int manifest_encode (const struct manifest *m, struct buf *out) WARN_UNUSED;
 int manifest_decode (const uint8_t *json, size_t n, struct manifest *out) WARN_UNUSED;
 /* Value of meta KEY or NULL. */
 const char *manifest_meta_get (const struct manifest *m, const char *key);

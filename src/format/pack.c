@@ -17,7 +17,8 @@ all_zero (const uint8_t *p, size_t n)
 }
 
 void
-pack_header_encode (enum pack_kind kind, const uint8_t salt[PACK_SALT_LEN], uint8_t out[PACK_HEADER_LEN])
+pack_header_encode (enum pack_kind kind, const uint8_t salt[PACK_SALT_LEN],
+                    uint8_t out[PACK_HEADER_LEN])
 {
   memset (out, 0, PACK_HEADER_LEN);
   memcpy (out, MAGIC_PACK, 8);
@@ -27,7 +28,8 @@ pack_header_encode (enum pack_kind kind, const uint8_t salt[PACK_SALT_LEN], uint
 }
 
 int
-pack_header_decode (const uint8_t in[PACK_HEADER_LEN], enum pack_kind *kind, uint8_t salt[PACK_SALT_LEN])
+pack_header_decode (const uint8_t in[PACK_HEADER_LEN], enum pack_kind *kind,
+                    uint8_t salt[PACK_SALT_LEN])
 {
   int rc = object_header_check (in, OBJECT_HEADER_LEN, MAGIC_PACK);
   if (rc < 0)
@@ -51,7 +53,8 @@ pack_entry_put (struct buf *b, const struct pack_entry *e)
 }
 
 void
-pack_trailer_encode (uint64_t table_off, uint32_t table_len, uint32_t n, uint8_t out[PACK_TRAILER_LEN])
+pack_trailer_encode (uint64_t table_off, uint32_t table_len, uint32_t n,
+                     uint8_t out[PACK_TRAILER_LEN])
 {
   put_le64 (out, table_off);
   put_le32 (out + 8, table_len);
@@ -93,7 +96,8 @@ entry_is_possible (const struct pack_entry *e, uint64_t table_off)
 }
 
 int
-pack_table_decode (const uint8_t *plain, size_t n, uint64_t table_off, struct pack_entry *out, size_t cap)
+pack_table_decode (const uint8_t *plain, size_t n, uint64_t table_off, struct pack_entry *out,
+                   size_t cap)
 {
   size_t count = n / PACK_ENTRY_LEN;
   if (n == 0 || n % PACK_ENTRY_LEN || table_off > PACK_MAX_BYTES)

@@ -123,7 +123,8 @@ ref_get_bounded (struct rd *r, uint32_t npacks, uint32_t plain_max, struct chunk
 void
 chunk_ref_get (struct rd *r, uint32_t npacks, struct chunk_ref *out)
 {
-  ref_get_bounded (r, npacks, unit_plain_max (UNIT_TREE_INDEX), out); /* the greatest of all chunks */
+  /* the greatest of all chunks */
+  ref_get_bounded (r, npacks, unit_plain_max (UNIT_TREE_INDEX), out);
 }
 
 void
@@ -163,6 +164,8 @@ extent_get (struct rd *r, uint32_t npacks, struct extent *out)
       e.kind = EXTENT_DATA;
       e.chunk_off = (uint32_t) rd_varint_max (r, e.ref.plain_len);
       e.len = rd_varint_max (r, e.ref.plain_len - e.chunk_off);
+      if (e.len == e.ref.plain_len)
+        r->failed = true; /* one meaning, one spelling */
     }
     break;
   case EXTENT_HOLE:

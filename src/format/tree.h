@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tree - rows, pages, extent pages and the index of a sealed tree.  Normative: doc/format/tree.md. */
+/* tree - rows, pages, extent pages and the index of a sealed tree.  Normative:
+ * doc/format/tree.md. */
 #ifndef COFFER_FORMAT_TREE_H
 #define COFFER_FORMAT_TREE_H
 
@@ -14,7 +15,8 @@
 #define EXTENT_PAGE_MAX_COUNT 1024  /* a writer's bound; a reader takes what fits the page */
 
 enum node_kind {
-  NODE_FILE = 1, NODE_DIR, NODE_SYMLINK, NODE_HARDLINK, NODE_FIFO, NODE_SOCKET, NODE_CHAR, NODE_BLOCK,
+  NODE_FILE = 1, NODE_DIR, NODE_SYMLINK, NODE_HARDLINK,
+  NODE_FIFO, NODE_SOCKET, NODE_CHAR, NODE_BLOCK,
 };
 
 struct node_time {
@@ -82,7 +84,8 @@ struct tree_page {
 };
 int tree_page_decode (const uint8_t *plain, size_t n, struct tree_page *out) WARN_UNUSED;
 void tree_page_release (struct tree_page *p);
-int tree_page_row (const struct tree_page *p, uint32_t i, bool is_root, struct tree_row *out) WARN_UNUSED;
+int tree_page_row (const struct tree_page *p, uint32_t i, bool is_root,
+                   struct tree_row *out) WARN_UNUSED;
 /* HEAD is the pack table; ROWS the encoded rows, COUNT of them. */
 int tree_page_encode (const struct pack_table *packs, const struct buf *rows, uint32_t count,
                       struct buf *out) WARN_UNUSED;
@@ -124,6 +127,7 @@ struct pack_use {
   uint64_t bytes;
 };
 int pack_list_encode (const struct pack_use *uses, size_t n, struct buf *out) WARN_UNUSED;
-int pack_list_decode (const uint8_t *plain, size_t n, struct pack_use **out, size_t *count) WARN_UNUSED;
+int pack_list_decode (const uint8_t *plain, size_t n, struct pack_use **out,
+                      size_t *count) WARN_UNUSED;
 
 #endif

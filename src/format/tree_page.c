@@ -7,7 +7,8 @@
 #include "format/tree.h"
 
 int
-tree_page_encode (const struct pack_table *packs, const struct buf *rows, uint32_t count, struct buf *out)
+tree_page_encode (const struct pack_table *packs, const struct buf *rows, uint32_t count,
+                  struct buf *out)
 {
   size_t start = out->len;
   if (count == 0)

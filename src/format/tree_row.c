@@ -43,13 +43,19 @@ flags_allowed (uint8_t kind, bool is_row)
   }
 }
 
+static bool
+time_is_equal (const struct node_time *a, const struct node_time *b)
+{
+  return a->sec == b->sec && a->nsec == b->nsec;
+}
+
 static uint8_t
 attr_flags (const struct node_attr *a, bool is_row)
 {
   uint8_t flags = 0;
   if (a->xattrs && a->xattrs_len)
     flags |= ROW_XATTRS;
-  if (a->atime.sec != a->mtime.sec || a->atime.nsec != a->mtime.nsec)
+  if (!time_is_equal (&a->atime, &a->mtime))
     flags |= ROW_ATIME;
   if (a->nlink > 1)
     flags |= ROW_NLINK;
@@ -152,7 +158,8 @@ int
 tree_row_encode (const struct tree_row *row, struct buf *out)
 {
   const struct node_attr *a = &row->attr;
-  if (!attr_is_writable (a, true) || (row->name_len && !tree_name_is_valid (row->name, row->name_len)))
+  if (!attr_is_writable (a, true) || (row->name_len && !tree_name_is_valid (row->name,
+                                                                            row->name_len)))
     return ERR_INVALID;
   size_t start = out->len;
   uint8_t flags = attr_flags (a, true);
@@ -279,7 +286,8 @@ attr_get (struct rd *r, uint32_t npacks, uint8_t flags, bool is_row, struct node
   a->mtime = time_get (r);
   a->atime = flags & ROW_ATIME ? time_get (r) : a->mtime;
   a->nlink = flags & ROW_NLINK ? (uint32_t) rd_varint_max (r, UINT32_MAX) : 1;
-  if (a->nlink == 0)
+  /* One meaning, one spelling: what a flag says must be worth saying. */
+  if ((flags & ROW_ATIME && time_is_equal (&a->atime, &a->mtime)) || (flags & ROW_NLINK && a->nlink < 2))
     r->failed = true;
   switch (a->kind) {
   case NODE_DIR:

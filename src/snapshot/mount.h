@@ -1,20 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mount - everything behind one mount point: regions, vaults, snapshots, their files.
  *
- * This is the whole interface of the layer below FUSE; it knows nothing of FUSE.  Nodes are named by
- * 64-bit node ids that are stable for the life of the mount:
+ * This is the whole interface of the layer below FUSE; it knows nothing of FUSE.  Nodes are named
+ * by 64-bit node ids that are stable for the life of the mount:
  *   top byte 0  static: 1 root, 2.. control directory (made by fs; unknown here)
  *   top byte 1  region (bits 32-47) and vault (bits 0-31; 0 = the region's own directory)
  *   top byte 2  `latest` of a vault: same low bits
  *   top byte 3  sealed: snapshot number (bits 36-55), row (bits 0-35)
  *   top byte 4  open: working tree number (bits 36-55), ino (bits 0-35)
- * Sealed nodes cost no memory per node and need no forget.  Of open nodes only the sum of references per
- * working tree counts: mount_forget gives back what lookups took.
+ * Sealed nodes cost no memory per node and need no forget.  Of open nodes only the sum of
+ * references per working tree counts: mount_forget gives back what lookups took.
  *
- * Waiting: with MOUNT_NOWAIT a call that would have to wait for the network returns ERR_WOULDBLOCK, having
- * changed nothing; the same call without the flag, from a thread that may wait, does it.
+ * Waiting: with MOUNT_NOWAIT a call that would have to wait for the network returns ERR_WOULDBLOCK,
+ * having changed nothing; the same call without the flag, from a thread that may wait, does it.
  * Threads: any.  No ranked lock may be held by the caller.
- * Errors: as each call says; ERR_FORMAT and ERR_MISSING are damage and must reach the user as EIO. */
+ * Errors: as each call says; ERR_FORMAT and ERR_MISSING are damage and must reach the user as
+ * EIO. */
 #ifndef COFFER_SNAPSHOT_MOUNT_H
 #define COFFER_SNAPSHOT_MOUNT_H
 
@@ -40,7 +41,8 @@ enum mount_flag {
 /* Settings; every one is a key of the configuration file and a mount option of the same name. */
 struct mount_region_opts {
   const char *name;
-  struct blob *take_blob;      /* the whole stack (retry, throttle, backend); owned by the mount on success */
+  /* the whole stack (retry, throttle, backend); owned by the mount on success */
+  struct blob *take_blob;
   struct keyring *take_keys;   /* likewise */
 };
 struct mount_opts {
@@ -57,12 +59,14 @@ struct mount_opts {
   int64_t write_timeout_ns;    /* 1 h (ruling 11) */
   int64_t idle_seal_ns;        /* 0: off (ruling 5) */
   int64_t partial_expire_ns;   /* 7 days */
-  const char *seal_verify;     /* "none" (default) or "list": re-read after upload, see coffer.conf(5) */
+  /* "none" (default) or "list": re-read after upload, see coffer.conf(5) */
+  const char *seal_verify;
 };
 
 struct mount;
 int mount_new (const struct mount_opts *opts, struct mount **out) WARN_UNUSED;
-/* Drains, checkpoints what is open, ends all threads.  After mount_cancel it does not wait for the store. */
+/* Drains, checkpoints what is open, ends all threads.  After mount_cancel it does not wait for the
+ * store. */
 void mount_free (struct mount *m);
 DEFINE_FREEP (mount);
 /* Makes what is open durable (checkpoints); for `coffer umount`.  Progress by mount_stats_get. */
@@ -71,14 +75,16 @@ void mount_cancel (struct mount *m);
 /* How many files are open for writing. */
 size_t mount_writers (struct mount *m);
 
-/* Who asks: for ownership of what is made (permissions are checked by the kernel, default_permissions). */
+/* Who asks: for ownership of what is made (permissions are checked by the kernel,
+ * default_permissions). */
 struct cred {
   uint32_t uid, gid, umask, pid;
 };
 
 struct node_stat {
   uint64_t node;
-  struct node_attr attr;   /* kind, mode, uid, gid, times, nlink, major/minor, size; views are not valid */
+  /* kind, mode, uid, gid, times, nlink, major/minor, size; views are not valid */
+  struct node_attr attr;
   struct node_time ctime;
   uint64_t blocks;         /* 512-byte units that are data, not holes */
   bool is_sealed;          /* never changes: may be cached for ever */
@@ -90,7 +96,8 @@ struct node_stat {
 int mount_lookup (struct mount *m, uint64_t parent, const char *name, unsigned flags,
                   struct node_stat *out) WARN_UNUSED;
 void mount_forget (struct mount *m, uint64_t node, uint64_t nlookup);
-int mount_getattr (struct mount *m, uint64_t node, unsigned flags, struct node_stat *out) WARN_UNUSED;
+int mount_getattr (struct mount *m, uint64_t node, unsigned flags,
+                   struct node_stat *out) WARN_UNUSED;
 int mount_readlink (struct mount *m, uint64_t node, unsigned flags, struct buf *out) WARN_UNUSED;
 
 enum setattr_mask {
@@ -103,8 +110,9 @@ struct file; /* an open handle */
 int mount_setattr (struct mount *m, uint64_t node, struct file *file, unsigned mask,
                    const struct node_stat *in, unsigned flags, struct node_stat *out) WARN_UNUSED;
 
-/* Making and removing names.  In the region's directory mkdir makes a vault; in a vault's it begins a
- * snapshot (name rules of DESIGN 2, ruling 30); elsewhere POSIX.  Each *out counts one reference. */
+/* Making and removing names.  In the region's directory mkdir makes a vault; in a vault's it begins
+ * a snapshot (name rules of DESIGN 2, ruling 30); elsewhere POSIX.  Each *out counts one
+ * reference. */
 struct mknod_args {
   enum node_kind kind;
   uint32_t mode;            /* permission bits, umask already applied by the kernel's rules */
@@ -115,52 +123,61 @@ int mount_mknod (struct mount *m, const struct cred *who, uint64_t parent, const
                  const struct mknod_args *args, unsigned flags, struct node_stat *out) WARN_UNUSED;
 int mount_unlink (struct mount *m, uint64_t parent, const char *name, unsigned flags) WARN_UNUSED;
 int mount_rmdir (struct mount *m, uint64_t parent, const char *name, unsigned flags) WARN_UNUSED;
-/* The commit, where it renames a snapshot (rulings 6, 12): waits up to rename_wait, then ERR_AGAIN. */
+/* The commit, where it renames a snapshot (rulings 6, 12): waits up to rename_wait, then
+ * ERR_AGAIN. */
 int mount_rename (struct mount *m, uint64_t parent, const char *name, uint64_t new_parent,
                   const char *new_name, unsigned flags) WARN_UNUSED;
 int mount_link (struct mount *m, uint64_t node, uint64_t new_parent, const char *new_name,
                 unsigned flags, struct node_stat *out) WARN_UNUSED;
 
-/* Extended attributes.  get: bytes into OUT (reset first).  list: NUL-separated names.  Rules of ruling 9. */
+/* Extended attributes.  get: bytes into OUT (reset first).  list: NUL-separated names.  Rules of
+ * ruling 9. */
 int mount_getxattr (struct mount *m, uint64_t node, const char *name, unsigned flags,
                     struct buf *out) WARN_UNUSED;
 int mount_listxattr (struct mount *m, uint64_t node, unsigned flags, struct buf *out) WARN_UNUSED;
 enum { XATTR_FLAG_CREATE = 16, XATTR_FLAG_REPLACE = 32 };
 int mount_setxattr (struct mount *m, uint64_t node, const char *name, const void *value, size_t n,
                     unsigned flags) WARN_UNUSED;
-int mount_removexattr (struct mount *m, uint64_t node, const char *name, unsigned flags) WARN_UNUSED;
+int mount_removexattr (struct mount *m, uint64_t node, const char *name,
+                       unsigned flags) WARN_UNUSED;
 
 /* Directories: a listing is taken by position; cookies are stable while the handle is open.
- * FN returns true to go on.  `stat` is NULL where attributes are not at hand (only name and kind are);
- * with WITH_STAT each entry accepted (FN returned true) of an open directory counts one reference. */
+ * FN returns true to go on.  `stat` is NULL where attributes are not at hand (only name and kind
+ * are); with WITH_STAT each entry accepted (FN returned true) of an open directory counts one
+ * reference. */
 struct dir;
 int mount_opendir (struct mount *m, uint64_t node, unsigned flags, struct dir **out) WARN_UNUSED;
 void mount_closedir (struct mount *m, struct dir *d);
-typedef bool (*dir_fn) (void *ctx, const char *name, enum node_kind kind, const struct node_stat *stat,
+typedef bool (*dir_fn) (void *ctx, const char *name, enum node_kind kind,
+                        const struct node_stat *stat,
                         uint64_t next_cookie);
 int mount_readdir (struct mount *m, struct dir *d, uint64_t cookie, bool with_stat, unsigned flags,
                    dir_fn fn, void *ctx) WARN_UNUSED;
 
 /* Files. */
 enum open_mode { OPEN_READ = 1, OPEN_WRITE = 2, OPEN_TRUNC = 4 };
-int mount_open (struct mount *m, uint64_t node, unsigned mode, unsigned flags, struct file **out) WARN_UNUSED;
+int mount_open (struct mount *m, uint64_t node, unsigned mode, unsigned flags,
+                struct file **out) WARN_UNUSED;
 /* Creates and opens; *stat counts one reference. */
 int mount_create (struct mount *m, const struct cred *who, uint64_t parent, const char *name,
                   uint32_t perm, unsigned mode, unsigned flags, struct file **out,
                   struct node_stat *stat) WARN_UNUSED;
 /* A file without a name (O_TMPFILE); link gives it one. */
-int mount_tmpfile (struct mount *m, const struct cred *who, uint64_t parent, uint32_t perm, unsigned mode,
+int mount_tmpfile (struct mount *m, const struct cred *who, uint64_t parent, uint32_t perm,
+                   unsigned mode,
                    struct file **out, struct node_stat *stat) WARN_UNUSED;
 void mount_release (struct mount *m, struct file *f);
 bool file_is_sealed (const struct file *f);
 uint64_t file_node (const struct file *f);
 
-/* Reads up to LEN bytes at OFF; *got < LEN only at the end of the file.  Bytes not written are zeros
- * only where a hole is. */
-int mount_read (struct mount *m, struct file *f, uint64_t off, size_t len, unsigned flags, uint8_t *out,
+/* Reads up to LEN bytes at OFF; *got < LEN only at the end of the file.  Bytes not written are
+ * zeros only where a hole is. */
+int mount_read (struct mount *m, struct file *f, uint64_t off, size_t len, unsigned flags,
+                uint8_t *out,
                 size_t *got) WARN_UNUSED;
-/* Takes *done (1..LEN) of LEN bytes; never waits for the network.  *is_held: the answer must be kept back
- * until mount_admit says so (back-pressure, ruling 11).  Sticky errors of the file are returned here. */
+/* Takes *done (1..LEN) of LEN bytes; never waits for the network.  *is_held: the answer must be
+ * kept back until mount_admit says so (back-pressure, ruling 11).  Sticky errors of the file are
+ * returned here. */
 int mount_write (struct mount *m, struct file *f, uint64_t off, const uint8_t *data, size_t len,
                  size_t *done, bool *is_held) WARN_UNUSED;
 /* Waits until a held answer may go (0), TIMEOUT passed (ERR_AGAIN), or the mount is cancelled. */
@@ -178,8 +195,10 @@ struct mount_wait {
 /* FILE may be NULL (fsync of a directory: everything of its snapshot so far). */
 void mount_fsync (struct mount *m, uint64_t node, struct file *f, struct mount_wait *w);
 
-enum fallocate_mode { FALLOC_KEEP_SIZE = 1, FALLOC_PUNCH_HOLE = 2, FALLOC_ZERO_RANGE = 16 }; /* Linux's values */
-int mount_fallocate (struct mount *m, struct file *f, int mode, uint64_t off, uint64_t len) WARN_UNUSED;
+/* Linux's values */
+enum fallocate_mode { FALLOC_KEEP_SIZE = 1, FALLOC_PUNCH_HOLE = 2, FALLOC_ZERO_RANGE = 16 };
+int mount_fallocate (struct mount *m, struct file *f, int mode, uint64_t off,
+                     uint64_t len) WARN_UNUSED;
 int mount_lseek (struct mount *m, struct file *f, uint64_t off, bool is_hole, unsigned flags,
                  uint64_t *out) WARN_UNUSED; /* SEEK_DATA / SEEK_HOLE; ERR_NXIO */
 int mount_copy_range (struct mount *m, struct file *in, uint64_t in_off, struct file *out,
@@ -190,9 +209,11 @@ int mount_statfs (struct mount *m, uint64_t node, struct mount_statfs *out) WARN
 /* ---- the life of snapshots, for the control directory and the command line ---- */
 
 enum seal_flag { SEAL_FORCE = 1, SEAL_PART = 2 };
-/* Starts (or joins) the seal of `<region>/<db>/<ts>[.partial]` in the background; ERR_NOENT, ERR_STATE
- * (sealed already), ERR_BUSY (write handles: names in the log and in snapshot_info.error). */
-int mount_seal_start (struct mount *m, const char *path, unsigned flags, const char *without) WARN_UNUSED;
+/* Starts (or joins) the seal of `<region>/<db>/<ts>[.partial]` in the background; ERR_NOENT,
+ * ERR_STATE (sealed already), ERR_BUSY (write handles: names in the log and in
+ * snapshot_info.error). */
+int mount_seal_start (struct mount *m, const char *path, unsigned flags,
+                      const char *without) WARN_UNUSED;
 
 enum snapshot_state { SNAP_OPEN, SNAP_SEALING, SNAP_SEALED, SNAP_REMOVED };
 struct snapshot_info {
@@ -231,7 +252,8 @@ struct mount_stats {
 int mount_stats_get (struct mount *m, struct mount_stats *out) WARN_UNUSED;
 void mount_stats_release (struct mount_stats *s);
 
-/* Block cache by path of a sealed snapshot or below ("eu/orders/latest/x"): pin, unpin, warm, drop. */
+/* Block cache by path of a sealed snapshot or below ("eu/orders/latest/x"): pin, unpin, warm,
+ * drop. */
 int mount_cache_command (struct mount *m, const char *verb, const char *path) WARN_UNUSED;
 
 #endif

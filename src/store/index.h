@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* index - which chunks this host knows to be in which packs of one vault: the dedup index.
  *
- * Packs have numbers local to this host (they survive restarts).  Entries are hints, never proof: what a
- * snapshot may refer to is proven by pins (ruling 1) and at the seal (ruling 2).
+ * Packs have numbers local to this host (they survive restarts).  Entries are hints, never proof:
+ * what a snapshot may refer to is proven by pins (ruling 1) and at the seal (ruling 2).
  *
  *   pack: begin -> done (named) | drop (failed)          own packs of this session
  *         intern                                         packs of others, from trees and deltas
  *   find: only entries whose pack is usable now: own packs of this session, and pinned ones.
  *
- * Entries of packs that were never done do not survive a restart.  Damage of the files in DIR means an empty
- * index, logged; never an error and never a wrong answer.
+ * Entries of packs that were never done do not survive a restart.  Damage of the files in DIR means
+ * an empty index, logged; never an error and never a wrong answer.
  * Threads: any.  May do local disk I/O, never network. */
 #ifndef COFFER_STORE_INDEX_H
 #define COFFER_STORE_INDEX_H
@@ -24,9 +24,11 @@ void index_free (struct index *x);
 DEFINE_FREEP (index);
 
 int index_pack_begin (struct index *x, int kind, uint32_t *no) WARN_UNUSED;
-int index_pack_done (struct index *x, uint32_t no, const uint8_t name[PACK_NAME_LEN], uint64_t size) WARN_UNUSED;
+int index_pack_done (struct index *x, uint32_t no, const uint8_t name[PACK_NAME_LEN],
+                     uint64_t size) WARN_UNUSED;
 void index_pack_drop (struct index *x, uint32_t no);
-int index_pack_intern (struct index *x, const uint8_t name[PACK_NAME_LEN], uint32_t *no) WARN_UNUSED;
+int index_pack_intern (struct index *x, const uint8_t name[PACK_NAME_LEN],
+                       uint32_t *no) WARN_UNUSED;
 /* The name of pack NO; ERR_STATE while it is being filled, ERR_MISSING if dropped or unknown. */
 int index_pack_name (struct index *x, uint32_t no, uint8_t name[PACK_NAME_LEN]) WARN_UNUSED;
 /* Begun by this process. */
@@ -45,8 +47,8 @@ bool index_is_usable (struct index *x, uint32_t no);
 /* The collector removed it: no entry of it is found any more. */
 void index_forget_pack (struct index *x, const uint8_t name[PACK_NAME_LEN]);
 
-/* Packs done since the last call that succeeded, with their entries, as a delta (released by the caller).
- * pack_count 0: nothing new.  index_exported confirms that the delta is in the store. */
+/* Packs done since the last call that succeeded, with their entries, as a delta (released by the
+ * caller). pack_count 0: nothing new.  index_exported confirms that the delta is in the store. */
 int index_export (struct index *x, struct index_delta *out) WARN_UNUSED;
 void index_exported (struct index *x);
 int index_load_delta (struct index *x, const char *object, const struct index_delta *d) WARN_UNUSED;

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* keys - the key hierarchy of a store (doc/format/README.md), its slots, and where keys live in memory.
+/* keys - the key hierarchy of a store (doc/format/README.md), its slots, and where keys live in
+ * memory.
  *
- * Key material lives only in `struct secret` (one page-aligned, mlocked where allowed, MADV_DONTDUMP
- * allocation, wiped when freed) and, inside OpenSSL, in contexts made from it.  Nothing here logs a key.
+ * Key material lives only in `struct secret` (one page-aligned, mlocked where allowed,
+ * MADV_DONTDUMP allocation, wiped when freed) and, inside OpenSSL, in contexts made from it.
+ * Nothing here logs a key.
  *
  * Threads: a keyring is immutable after it was opened; vault_keys are counted by their owner. */
 #ifndef COFFER_STORE_KEYS_H
@@ -14,7 +16,8 @@
 #include "format/format.h"
 
 struct secret; /* 32 bytes of key material */
-int secret_new (const uint8_t bytes[32], struct secret **out) WARN_UNUSED; /* copies; caller wipes its own */
+/* copies; caller wipes its own */
+int secret_new (const uint8_t bytes[32], struct secret **out) WARN_UNUSED;
 int secret_random (struct secret **out) WARN_UNUSED;
 const uint8_t *secret_bytes (const struct secret *s);
 void secret_free (struct secret *s);
@@ -23,9 +26,11 @@ DEFINE_FREEP (secret);
 /* What unlocks a slot: a key file (also with a paper key's text in it), or a passphrase file. */
 struct unlock {
   const char *key_file;        /* path or NULL */
-  const char *passphrase_file; /* path or NULL ("-": standard input); one trailing newline is not part */
+  /* path or NULL ("-": standard input); one trailing newline is not part */
+  const char *passphrase_file;
 };
-/* Reads a key file; refuses one that others can read (mode & 077: ERR_DENIED, logged with the fix). */
+/* Reads a key file; refuses one that others can read (mode & 077: ERR_DENIED, logged with the
+ * fix). */
 int key_file_load (const char *path, struct secret **out) WARN_UNUSED;
 /* Writes a new one, mode 0600, never over an existing file (ERR_EXISTS). */
 int key_file_save (const char *path, const struct secret *s, const char *comment) WARN_UNUSED;
@@ -35,10 +40,12 @@ void keyring_free (struct keyring *k);
 DEFINE_FREEP (keyring);
 
 /* Makes a store: superblock, one slot, both with if_absent.  Nothing is overwritten: a store or any
- * other object under coffer.json is ERR_EXISTS.  With MARKER_CHECK the prefix must be empty otherwise. */
-int store_init (struct blob *b, const struct unlock *u, const char *label, struct keyring **out) WARN_UNUSED;
-/* Opens a store: ERR_MISSING (no coffer.json here: not a store), ERR_FORMAT (not coffer's, or altered),
- * ERR_VERSION, ERR_AUTH (no slot opens with this key: nothing was written). */
+ * other object under coffer.json is ERR_EXISTS.  With MARKER_CHECK the prefix must be empty
+ * otherwise. */
+int store_init (struct blob *b, const struct unlock *u, const char *label,
+                struct keyring **out) WARN_UNUSED;
+/* Opens a store: ERR_MISSING (no coffer.json here: not a store), ERR_FORMAT (not coffer's, or
+ * altered), ERR_VERSION, ERR_AUTH (no slot opens with this key: nothing was written). */
 int store_open (struct blob *b, const struct unlock *u, struct keyring **out) WARN_UNUSED;
 
 const uint8_t *keyring_store_id (const struct keyring *k); /* STORE_ID_LEN bytes */
@@ -64,7 +71,9 @@ int slot_list (struct blob *b, struct slot_info **out, size_t *n) WARN_UNUSED; /
 
 /* One vault's keys, generation G current. */
 struct vault_keys;
-int vault_keys_new (const struct keyring *k, const char *vault, struct vault_keys **out) WARN_UNUSED; /* ERR_DENIED: other scope */
+/* ERR_DENIED: other scope */
+int vault_keys_new (const struct keyring *k, const char *vault,
+                    struct vault_keys **out) WARN_UNUSED;
 void vault_keys_free (struct vault_keys *v);
 DEFINE_FREEP (vault_keys);
 const char *vault_keys_name (const struct vault_keys *v);

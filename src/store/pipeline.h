@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* pipeline - from plaintext chunks to packs in the store.
  *
- *   pipe_push -> [batch] -> sealer pool: id, dedup, compress, encrypt into a pack, open again and compare
+ *   pipe_push -> [batch] -> sealer pool: id, dedup, compress, encrypt into a pack, open again and
+ *   compare
  *             -> packer lanes (two for data, one for metadata) -> upload pool: table, SHA-256, put
  *
- * One pipeline serves a mount; a pipe is one vault's entry to it.  Memory: chunk buffers (soft limit
- * chunk_bytes, see pipeline_admit), and at most PACKS_MAX pack buffers, filling or flying; a sealer waits when
- * none is free.  The plaintext of a chunk is freed when its sealed form lies in a pack.
+ * One pipeline serves a mount; a pipe is one vault's entry to it.  Memory: chunk buffers (soft
+ * limit chunk_bytes, see pipeline_admit), and at most PACKS_MAX pack buffers, filling or flying; a
+ * sealer waits when none is free.  The plaintext of a chunk is freed when its sealed form lies in a
+ * pack.
  *
- * A chunk is *placed* when done() is called: its reference names a pack by the index's number, which may still
- * be in memory.  It is *durable* when that pack is done.  Whoever refers to a placed chunk depends on its pack
- * (struct pipe_dep), whoever began it (ruling 27): a pack is sent as long as anyone depends on it, and its
- * final failure sticks to every dep.
+ * A chunk is *placed* when done() is called: its reference names a pack by the index's number,
+ * which may still be in memory.  It is *durable* when that pack is done.  Whoever refers to a
+ * placed chunk depends on its pack (struct pipe_dep), whoever began it (ruling 27): a pack is sent
+ * as long as anyone depends on it, and its final failure sticks to every dep.
  *
  * Threads: any.  done() runs on a sealer thread without locks. */
 #ifndef COFFER_STORE_PIPELINE_H
@@ -69,7 +71,8 @@ struct pipe_dep {
   unsigned unplaced;   /* chunks pushed, not placed */
   unsigned unfinished; /* packs placed into, not done */
   int error;           /* first final failure of either; sticky */
-  uint64_t stored, fresh, dedup; /* bytes: sealed length of new chunks, plain of new, plain of known */
+  /* bytes: sealed length of new chunks, plain of new, plain of known */
+  uint64_t stored, fresh, dedup;
 };
 
 struct pipe_chunk {
@@ -89,13 +92,15 @@ struct pipe_chunk {
   struct chunk_ref ref; /* ref.pack: the index's number */
   bool is_dup;
 };
-/* A chunk with room for CAP bytes (at most 8 MiB + 4 KiB), counted into the limit; NULL: no memory. */
+/* A chunk with room for CAP bytes (at most 8 MiB + 4 KiB), counted into the limit; NULL: no
+ * memory. */
 struct pipe_chunk *pipe_chunk_new (struct pipeline *p, size_t cap);
 /* The same with more room, contents kept. */
 int pipe_chunk_grow (struct pipeline *p, struct pipe_chunk *c, size_t cap) WARN_UNUSED;
 void pipe_chunk_free (struct pipeline *p, struct pipe_chunk *c);
 
-/* C needs dep, data, len, crc, type, stream, done.  Small chunks are batched: pipe_kick sends them on. */
+/* C needs dep, data, len, crc, type, stream, done.  Small chunks are batched: pipe_kick sends them
+ * on. */
 void pipe_push (struct pipe *v, struct pipe_chunk *c);
 void pipe_kick (struct pipe *v);
 /* While held, chunks wait before dedup (until the session's pins are proven, ruling 1). */
@@ -109,8 +114,8 @@ void pipe_close_packs (struct pipe *v, bool meta_only);
 int pipe_wait_named (struct pipe *v, struct pipe_dep *dep) WARN_UNUSED;
 /* Waits until all packs of DEP are done; returns its sticky error. */
 int pipe_wait_durable (struct pipe *v, struct pipe_dep *dep) WARN_UNUSED;
-/* DEP refers to a chunk in pack NO as well (a copied reference). */
-void pipe_depend (struct pipe *v, struct pipe_dep *dep, uint32_t no);
+/* DEP refers to a chunk in pack NO as well (a copied reference).  False: the pack failed and is gone. */
+bool pipe_depend (struct pipe *v, struct pipe_dep *dep, uint32_t no);
 /* No pack refers to DEP any more after this. */
 void pipe_dep_release (struct pipe *v, struct pipe_dep *dep);
 /* Waits until nothing of this vault is on its way. */
@@ -122,9 +127,10 @@ bool pipe_read_pack (struct pipe *v, uint32_t no, uint32_t off, uint32_t len, ui
 /* Puts an index delta of the packs done since the last one; nothing to say is 0. */
 int pipe_put_index (struct pipe *v) WARN_UNUSED;
 
-/* Opens packs of this size class again: for merging small packs at the seal.  Copies an already sealed
- * chunk into the current packs; *ref is changed to the new place. */
-int pipe_copy_sealed (struct pipe *v, struct pipe_dep *dep, int type, int codec, const uint8_t *sealed,
+/* Opens packs of this size class again: for merging small packs at the seal.  Copies an already
+ * sealed chunk into the current packs; *ref is changed to the new place. */
+int pipe_copy_sealed (struct pipe *v, struct pipe_dep *dep, int type, int codec,
+                      const uint8_t *sealed,
                       struct chunk_ref *ref) WARN_UNUSED;
 
 #endif

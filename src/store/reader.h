@@ -4,20 +4,23 @@
  *   decoded-chunk memory (bounded, LRU with scan protection)
  *     <- raw memory: sealed byte ranges of packs that were fetched ahead (bounded)
  *     <- block cache on disk (through struct reader_cache, so that this layer knows no SQLite)
- *     <- ranged GETs: wanted ranges of one pack with gaps <= READER_GAP are merged into GETs of at most
+ *     <- ranged GETs: wanted ranges of one pack with gaps <= READER_GAP are merged into GETs of at
+ *     most
  *        READER_GET_MAX, several in flight, foreground before read-ahead.
  *
  * Read-ahead works in two spaces.  File space: the caller names the next chunks (reader_prefetch).
  * Pack space: misses that walk forward through a pack double a window (from the chunk alone up to
- * READER_WINDOW_MAX), so small files written in tree order are fetched together (ruling 28), while a random
- * reader gets its chunk and little more.  Bytes read ahead are never more than READER_AHEAD_MAX in all.
+ * READER_WINDOW_MAX), so small files written in tree order are fetched together (ruling 28), while
+ * a random reader gets its chunk and little more.  Bytes read ahead are never more than
+ * READER_AHEAD_MAX in all.
  *
  * Truth: a chunk is given only if its unit opened under its id (tag checked).  Damage in the block
  * cache is dropped and fetched again, once; damage from the store is ERR_FORMAT, a missing pack
- * ERR_MISSING, both logged with pack name, offset and chunk id.  Nothing else is ever returned for them.
- * When a pack has gone because the collector moved its chunks, `relocate` is asked once.
+ * ERR_MISSING, both logged with pack name, offset and chunk id.  Nothing else is ever returned for
+ * them. When a pack has gone because the collector moved its chunks, `relocate` is asked once.
  *
- * Threads: any.  Without READER_NOWAIT a call may wait for the network and no ranked lock may be held. */
+ * Threads: any.  Without READER_NOWAIT a call may wait for the network and no ranked lock may be
+ * held. */
 #ifndef COFFER_STORE_READER_H
 #define COFFER_STORE_READER_H
 
@@ -30,11 +33,13 @@
 #define READER_GET_MAX (8u << 20)
 #define READER_WINDOW_MAX (16u << 20)
 
-/* The block cache, as the reader sees it.  Keys are (pack, off).  All calls may do local disk I/O. */
+/* The block cache, as the reader sees it.  Keys are (pack, off).  All calls may do local disk
+ * I/O. */
 struct reader_cache {
   void *ctx;
   /* Copies the sealed unit of exactly LEN bytes; false on a miss or any trouble. */
-  bool (*get) (void *ctx, const uint8_t pack[PACK_NAME_LEN], uint32_t off, uint32_t len, uint8_t *out);
+  bool (*get) (void *ctx, const uint8_t pack[PACK_NAME_LEN], uint32_t off, uint32_t len,
+               uint8_t *out);
   void (*put) (void *ctx, const uint8_t pack[PACK_NAME_LEN], uint32_t off, uint32_t len,
                const uint8_t *sealed);
   void (*drop) (void *ctx, const uint8_t pack[PACK_NAME_LEN], uint32_t off);
@@ -53,7 +58,8 @@ struct reader_source {
   const struct vault_keys *keys; /* borrowed */
   char prefix[128];              /* "vaults/<db>/packs/" */
   struct reader_cache cache;     /* ctx NULL: none (a local store is not cached) */
-  /* Finds another place of chunk ID after its pack was not found; false if unknown.  May be NULL. */
+  /* Finds another place of chunk ID after its pack was not found; false if unknown.  May be
+   * NULL. */
   bool (*relocate) (void *ctx, const uint8_t id[ID_LEN], struct chunk_ref *ref,
                     uint8_t pack[PACK_NAME_LEN]);
   void *relocate_ctx;
@@ -64,7 +70,8 @@ int reader_new (const struct reader_limits *limits, struct reader **out) WARN_UN
 void reader_free (struct reader *r); /* waits for what is under way */
 DEFINE_FREEP (reader);
 
-/* A wanted chunk.  SRC must outlive every call and view that uses it (reader_forget_source before it goes). */
+/* A wanted chunk.  SRC must outlive every call and view that uses it (reader_forget_source before
+ * it goes). */
 struct chunk_want {
   struct reader_source *src;
   uint8_t pack[PACK_NAME_LEN];
@@ -80,7 +87,8 @@ struct chunk_view {
 void chunk_view_unref (struct chunk_view *v);
 
 enum reader_flag {
-  READER_NOWAIT = 1,  /* ERR_WOULDBLOCK instead of waiting for the network (local disk is allowed) */
+  /* ERR_WOULDBLOCK instead of waiting for the network (local disk is allowed) */
+  READER_NOWAIT = 1,
   READER_ONCE = 2,    /* a sequential scan: do not push others out of memory */
   READER_NO_CACHE = 4, /* neither look into nor fill the block cache: check --read-data */
 };

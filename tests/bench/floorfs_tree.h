@@ -60,7 +60,8 @@ void tree_put (struct inode *n);
 const struct xattr *tree_getxattr (const struct inode *n, const char *name);
 int tree_setxattr (struct inode *n, const char *name, const char *value, size_t len, int flags);
 int tree_removexattr (struct inode *n, const char *name);
-/* *names: NUL-terminated names back to back, to be freed by the caller; NULL when there are none. */
+/* *names: NUL-terminated names back to back, to be freed by the caller; NULL when there are
+ * none. */
 int tree_listxattr (const struct inode *n, char **names, size_t *len);
 
 #endif
