@@ -11,4 +11,5 @@ endif
 include tests/backends/local.mk
 include tests/fuzz/local.mk
 include tests/bench/local.mk
+include tests/build/local.mk
 include tests/fs/local.mk
