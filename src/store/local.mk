@@ -2,4 +2,17 @@
 noinst_LTLIBRARIES += libstore.la
 libstore_la_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS) $(ZSTD_CFLAGS) $(SQLITE_CFLAGS) $(JANSSON_CFLAGS)
 libstore_la_LIBADD = libformat.la libblob.la $(CRYPTO_LIBS) $(ZSTD_LIBS) $(SQLITE_LIBS)
-libstore_la_SOURCES =
+libstore_la_SOURCES = \
+	%D%/crc32c.c \
+	%D%/hmac.c %D%/hmac.h \
+	%D%/index.c %D%/index.h \
+	%D%/keys.h %D%/keys_priv.h \
+	%D%/packer.c \
+	%D%/pipeline.c %D%/pipeline.h %D%/pipeline_priv.h \
+	%D%/probe.c %D%/probe.h \
+	%D%/seal.c %D%/seal.h \
+	%D%/secret.c \
+	%D%/sha256.c \
+	%D%/unit_id.c \
+	%D%/upload.c \
+	%D%/vault_keys.c

@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* packer - lanes and the packs in them.  Chunks are encrypted straight into their place: a reservation
+ * fixes offset and entry under the lock, the sealing goes on without it, the commit counts down. */
+#define LOG_MODULE "packer"
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bufpool.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "store/pipeline_priv.h"
+
+/* Room for the target, one more chunk being impossible (it would go to the next pack), and the table. */
+#define PACK_BUFFER                                                           \
+  (PACK_TARGET_BYTES + PACK_MAX_ENTRIES * PACK_ENTRY_LEN + PACK_TRAILER_LEN + UNIT_OVERHEAD)
+
+static void
+free_packing (struct packing *k)
+{
+  struct pipeline *p = k->pipe->line;
+  if (k->data) {
+    bufpool_put (k->data, k->cap);
+    p->packs--;
+    pthread_cond_broadcast (&p->changed);
+  }
+  free (k->entries);
+  free (k->deps);
+  free (k);
+}
+
+/* The filling pack of any pipe that was touched longest ago is sent, because somebody needs a buffer
+ * and nothing flies. */
+static void
+close_oldest_locked (struct pipeline *p)
+{
+  struct lane *oldest = NULL;
+  struct pipe *owner = NULL;
+  for (struct pipe *v = p->pipes; v; v = v->next)
+    for (int i = 0; i < LANES; i++) {
+      struct lane *l = &v->lanes[i];
+      if (l->pack && l->pack->count && (!oldest || l->touched < oldest->touched)) {
+        oldest = l;
+        owner = v;
+      }
+    }
+  if (oldest)
+    packer_close_locked (owner, oldest);
+}
+
+static int
+begin_pack (struct pipe *v, struct lane *lane, enum pack_kind kind)
+{
+  struct pipeline *p = v->line;
+  while (p->packs >= PACKS_MAX && !p->is_cancelled) {
+    if (p->flying == 0)
+      close_oldest_locked (p);
+    lock_wait (&p->changed, &p->lock);
+    if (lane->pack)
+      return 0; /* another sealer made one meanwhile */
+  }
+  if (p->is_cancelled)
+    return ERR_CANCELLED;
+  struct packing *k = calloc (1, sizeof *k);
+  if (!k)
+    return ERR_NOMEM;
+  k->pipe = v;
+  k->kind = kind;
+  k->data = bufpool_get (PACK_BUFFER, &k->cap);
+  if (!k->data) {
+    free (k);
+    return ERR_NOMEM;
+  }
+  p->packs++;
+  random_bytes (k->salt, sizeof k->salt);
+  pack_header_encode (kind, k->salt, k->data);
+  k->off = PACK_HEADER_LEN;
+  k->job.run = upload_run;
+  /* The index may read its files: not under the lane lock. */
+  lock_release (&p->lock);
+  int rc = index_pack_begin (v->opts.index, kind, &k->no);
+  lock_take (&p->lock);
+  if (rc == 0 && lane->pack)
+    index_pack_drop (v->opts.index, k->no);
+  if (rc || lane->pack) {
+    free_packing (k);
+    return rc;
+  }
+  k->next = v->packs;
+  v->packs = k;
+  lane->pack = k;
+  lane->run = 0;
+  return 0;
+}
+
+/* A stream keeps its lane for a run of LANE_RUN_BYTES; others share the emptier one. */
+static struct lane *
+choose_lane (struct pipe *v, int type, uint64_t stream)
+{
+  if (type != UNIT_DATA)
+    return &v->lanes[LANE_META];
+  struct lane *a = &v->lanes[LANE_DATA_A], *b = &v->lanes[LANE_DATA_B];
+  if (a->pack && a->stream == stream)
+    return a;
+  if (b->pack && b->stream == stream)
+    return b;
+  if (!a->pack || a->run >= LANE_RUN_BYTES)
+    return a;
+  if (b->pack && b->run >= LANE_RUN_BYTES)
+    return b;
+  /* A second lane is opened only for a second stream that is really there at the same time. */
+  int64_t now = clock_now ();
+  if (now - a->touched > NS_PER_S / 4)
+    return a;
+  if (!b->pack)
+    return v->line->packs < PACKS_MAX / 2 ? b : a;
+  return a->touched < b->touched ? a : b;
+}
+
+static int
+add_entry (struct packing *k, const struct pack_entry *e)
+{
+  if (k->count == k->entry_cap) {
+    uint32_t cap = k->entry_cap ? k->entry_cap * 2 : 64;
+    struct pack_entry *more = realloc (k->entries, cap * sizeof *more);
+    if (!more)
+      return ERR_NOMEM;
+    k->entries = more;
+    k->entry_cap = cap;
+  }
+  k->entries[k->count++] = *e;
+  return 0;
+}
+
+int
+packer_reserve (struct pipe *v, int type, int codec, uint64_t stream, uint32_t sealed_len,
+                uint32_t plain_len, const uint8_t id[ID_LEN], struct pipe_dep *dep, struct slot *out)
+{
+  struct pipeline *p = v->line;
+  LOCK_SCOPE (&p->lock);
+  struct lane *lane = choose_lane (v, type, stream);
+  for (;;) {
+    struct packing *k = lane->pack;
+    if (k && k->count
+        && (k->off + sealed_len > PACK_TARGET_BYTES || k->count >= PACK_MAX_ENTRIES))
+      packer_close_locked (v, lane);
+    if (lane->pack)
+      break;
+    int rc = begin_pack (v, lane, type == UNIT_DATA ? PACK_DATA : PACK_META);
+    if (rc)
+      return rc;
+  }
+  struct packing *k = lane->pack;
+  struct pack_entry e = { .type = (uint8_t) type, .codec = (uint8_t) codec, .off = k->off,
+                          .sealed_len = sealed_len, .plain_len = plain_len };
+  memcpy (e.id, id, ID_LEN);
+  int rc = add_entry (k, &e);
+  if (rc)
+    return rc;
+  if (lane->stream != stream) {
+    lane->stream = stream;
+    lane->run = 0;
+  }
+  lane->run += sealed_len;
+  lane->touched = k->touched = clock_now ();
+  packer_depend_locked (k, dep);
+  *out = (struct slot){ .pack = k, .at = k->data + k->off, .off = k->off, .entry = k->count - 1 };
+  k->off += sealed_len;
+  k->unwritten++;
+  return 0;
+}
+
+static void
+launch_locked (struct packing *k)
+{
+  k->state = PACK_FLYING;
+  k->pipe->line->flying++;
+  pool_submit (k->pipe->line->uploaders, &k->job);
+}
+
+void
+packer_commit (struct pipe *v, const struct slot *slot, bool is_good)
+{
+  LOCK_SCOPE (&v->line->lock);
+  struct packing *k = slot->pack;
+  if (!is_good) {
+    /* The bytes stay (offsets follow from lengths), under an id that nothing has. */
+    memset (k->entries[slot->entry].id, 0, ID_LEN);
+  }
+  if (--k->unwritten == 0 && k->state == PACK_CLOSING)
+    launch_locked (k);
+}
+
+void
+packer_close_locked (struct pipe *v, struct lane *lane)
+{
+  lock_assert_held (&v->line->lock);
+  struct packing *k = lane->pack;
+  lane->pack = NULL;
+  if (!k)
+    return;
+  k->state = PACK_CLOSING;
+  if (k->unwritten == 0)
+    launch_locked (k);
+}
+
+void
+packer_depend_locked (struct packing *k, struct pipe_dep *dep)
+{
+  for (uint32_t i = 0; i < k->dep_count; i++)
+    if (k->deps[i] == dep)
+      return;
+  if (k->dep_count == k->dep_cap) {
+    uint32_t cap = k->dep_cap ? k->dep_cap * 2 : 4;
+    struct pipe_dep **more = realloc (k->deps, cap * sizeof *more);
+    if (!more) {
+      dep->error = ERR_NOMEM; /* cannot be tracked: better a failed seal than an unproven one */
+      return;
+    }
+    k->deps = more;
+    k->dep_cap = cap;
+  }
+  k->deps[k->dep_count++] = dep;
+  dep->unfinished++;
+}
+
+struct packing *
+packer_find_locked (struct pipe *v, uint32_t no)
+{
+  for (struct packing *k = v->packs; k; k = k->next)
+    if (k->no == no)
+      return k;
+  return NULL;
+}
+
+void
+packer_unread (struct packing *k)
+{
+  struct pipeline *p = k->pipe->line;
+  lock_take (&p->lock);
+  if (--k->readers == 0 && k->is_over)
+    free_packing (k);
+  lock_release (&p->lock);
+}
+
+bool
+pipe_read_pack (struct pipe *v, uint32_t no, uint32_t off, uint32_t len, uint8_t *out)
+{
+  lock_take (&v->line->lock);
+  struct packing *k = packer_find_locked (v, no);
+  if (k)
+    k->readers++;
+  lock_release (&v->line->lock);
+  if (!k)
+    return false;
+  bool is_inside = off >= PACK_HEADER_LEN && (uint64_t) off + len <= k->off;
+  if (is_inside)
+    memcpy (out, k->data + off, len);
+  packer_unread (k);
+  return is_inside;
+}
+
+/* The end of a pack's life, from upload.c, with the lock held. */
+void
+packer_over_locked (struct packing *k, int rc)
+{
+  struct pipe *v = k->pipe;
+  for (struct packing **at = &v->packs; *at; at = &(*at)->next)
+    if (*at == k) {
+      *at = k->next;
+      break;
+    }
+  for (uint32_t i = 0; i < k->dep_count; i++) {
+    k->deps[i]->unfinished--;
+    if (rc && !k->deps[i]->error)
+      k->deps[i]->error = rc;
+  }
+  v->line->flying--;
+  k->is_over = true;
+  pthread_cond_broadcast (&v->line->changed);
+  if (k->readers == 0)
+    free_packing (k);
+}

@@ -1,0 +1,503 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#define LOG_MODULE "pipeline"
+#include "store/pipeline.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bufpool.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "store/pipeline_priv.h"
+
+/* A batch wakes one sealer: small files would otherwise cost a wake-up each. */
+#define BATCH_BYTES (256u << 10)
+#define BATCH_CHUNKS 32
+/* What a stream of small chunks gains by a higher level is not spent on large ones. */
+#define SMALL_CHUNK (32u << 10)
+#define SMALL_LEVEL_MORE 2
+
+static __thread struct sealer *thread_sealer;
+
+int
+pipeline_new (const struct pipeline_opts *opts, struct pipeline **out)
+{
+  struct pipeline *p = calloc (1, sizeof *p);
+  if (!p)
+    return ERR_NOMEM;
+  p->opts = *opts;
+  long cpus = sysconf (_SC_NPROCESSORS_ONLN);
+  if (p->opts.sealers <= 0)
+    p->opts.sealers = cpus < 1 ? 1 : cpus > 8 ? 8 : (int) cpus;
+  if (p->opts.uploaders <= 0)
+    p->opts.uploaders = 3;
+  if (!p->opts.chunk_bytes)
+    p->opts.chunk_bytes = 48u << 20;
+  lock_init (&p->lock, LOCK_LANE, "lanes");
+  lock_init (&p->chunk_lock, LOCK_PIPE, "pipeline");
+  lock_cond_init (&p->changed);
+  lock_cond_init (&p->room);
+  int rc = pool_new ("sealer", p->opts.sealers, 512 << 10, &p->sealers);
+  if (rc == 0)
+    rc = pool_new ("upload", p->opts.uploaders, 512 << 10, &p->uploaders);
+  if (rc) {
+    pipeline_free (p);
+    return rc;
+  }
+  *out = p;
+  return 0;
+}
+
+void
+pipeline_free (struct pipeline *p)
+{
+  if (!p)
+    return;
+  pool_free (p->sealers);
+  pool_free (p->uploaders);
+  pthread_cond_destroy (&p->changed);
+  pthread_cond_destroy (&p->room);
+  lock_destroy (&p->lock);
+  lock_destroy (&p->chunk_lock);
+  free (p);
+}
+
+bool
+pipeline_is_full (struct pipeline *p)
+{
+  LOCK_SCOPE (&p->chunk_lock);
+  return p->chunk_bytes > p->opts.chunk_bytes;
+}
+
+int
+pipeline_admit (struct pipeline *p, int64_t timeout_ns)
+{
+  int64_t deadline = clock_now () + timeout_ns;
+  LOCK_SCOPE (&p->chunk_lock);
+  while (p->chunk_bytes > p->opts.chunk_bytes && !p->chunk_cancelled)
+    if (!lock_wait_until (&p->room, &p->chunk_lock, deadline))
+      return ERR_AGAIN;
+  return p->chunk_cancelled ? ERR_CANCELLED : 0;
+}
+
+void
+pipeline_cancel (struct pipeline *p)
+{
+  lock_take (&p->chunk_lock);
+  p->chunk_cancelled = true;
+  pthread_cond_broadcast (&p->room);
+  lock_release (&p->chunk_lock);
+  lock_take (&p->lock);
+  p->is_cancelled = true;
+  pthread_cond_broadcast (&p->changed);
+  lock_release (&p->lock);
+}
+
+void
+pipeline_stats_get (struct pipeline *p, struct pipeline_stats *out)
+{
+  lock_take (&p->chunk_lock);
+  out->chunk_bytes = p->chunk_bytes;
+  out->chunk_max = p->opts.chunk_bytes;
+  lock_release (&p->chunk_lock);
+  lock_take (&p->lock);
+  out->flying = p->flying;
+  out->filling = p->packs - p->flying;
+  lock_release (&p->lock);
+}
+
+static void
+account (struct pipeline *p, ptrdiff_t delta)
+{
+  lock_take (&p->chunk_lock);
+  p->chunk_bytes = (size_t) ((ptrdiff_t) p->chunk_bytes + delta);
+  bool has_room = delta < 0 && p->chunk_bytes <= p->opts.chunk_bytes;
+  lock_release (&p->chunk_lock);
+  if (has_room)
+    pthread_cond_broadcast (&p->room);
+}
+
+struct pipe_chunk *
+pipe_chunk_new (struct pipeline *p, size_t cap)
+{
+  struct pipe_chunk *c = calloc (1, sizeof *c);
+  if (!c)
+    return NULL;
+  c->data = bufpool_get (cap, &c->cap);
+  if (!c->data) {
+    free (c);
+    return NULL;
+  }
+  account (p, (ptrdiff_t) c->cap);
+  return c;
+}
+
+int
+pipe_chunk_grow (struct pipeline *p, struct pipe_chunk *c, size_t cap)
+{
+  if (cap <= c->cap)
+    return 0;
+  size_t new_cap;
+  uint8_t *data = bufpool_get (cap, &new_cap);
+  if (!data)
+    return ERR_NOMEM;
+  memcpy (data, c->data, c->len);
+  bufpool_put (c->data, c->cap);
+  account (p, (ptrdiff_t) (new_cap - c->cap));
+  c->data = data;
+  c->cap = new_cap;
+  return 0;
+}
+
+void
+pipe_chunk_free (struct pipeline *p, struct pipe_chunk *c)
+{
+  if (!c)
+    return;
+  size_t cap = c->cap;
+  bufpool_put (c->data, c->cap);
+  free (c);
+  account (p, -(ptrdiff_t) cap);
+}
+
+int
+pipe_new (struct pipeline *p, const struct pipe_opts *opts, struct pipe **out)
+{
+  struct pipe *v = calloc (1, sizeof *v);
+  if (!v)
+    return ERR_NOMEM;
+  v->line = p;
+  v->opts = *opts;
+  snprintf (v->vault, sizeof v->vault, "%s", opts->vault);
+  uint8_t session[8];
+  random_bytes (session, sizeof session);
+  hex_encode (session, sizeof session, v->session);
+  lock_take (&p->lock);
+  v->next = p->pipes;
+  p->pipes = v;
+  lock_release (&p->lock);
+  *out = v;
+  return 0;
+}
+
+void
+pipe_free (struct pipe *v)
+{
+  if (!v)
+    return;
+  struct pipeline *p = v->line;
+  lock_take (&p->lock);
+  for (struct pipe **at = &p->pipes; *at; at = &(*at)->next)
+    if (*at == v) {
+      *at = v->next;
+      break;
+    }
+  lock_release (&p->lock);
+  free (v->batch);
+  free (v);
+}
+
+const char *
+pipe_session (const struct pipe *v)
+{
+  return v->session;
+}
+
+/* A known chunk in a pack that is still on its way ties DEP to that pack.  False: the pack failed just now. */
+bool
+pipe_depend (struct pipe *v, struct pipe_dep *dep, uint32_t no)
+{
+  lock_take (&v->line->lock);
+  struct packing *k = packer_find_locked (v, no);
+  if (k)
+    packer_depend_locked (k, dep);
+  lock_release (&v->line->lock);
+  uint8_t name[PACK_NAME_LEN];
+  return k || index_pack_name (v->opts.index, no, name) == 0;
+}
+
+static int
+place_new (struct pipe *v, struct sealer *s, struct pipe_chunk *c)
+{
+  struct seal_plan plan;
+  int level = v->opts.zstd_level;
+  if (level > 0 && (c->len <= SMALL_CHUNK || c->type != UNIT_DATA))
+    level += SMALL_LEVEL_MORE;
+  int rc = seal_prepare (s, c->type, c->data, c->len, level, &plan);
+  if (rc)
+    return rc;
+  uint32_t sealed_len = (uint32_t) seal_plan_len (&plan);
+  struct slot slot;
+  rc = packer_reserve (v, c->type, plan.codec, c->stream, sealed_len, c->len, c->ref.id, c->dep, &slot);
+  if (rc)
+    return rc;
+  rc = seal_finish (s, v->opts.keys, c->ref.id, &plan, slot.at);
+  if (rc == 0)
+    rc = seal_verify (s, v->opts.keys, c->type, c->ref.id, slot.at, sealed_len, c->crc);
+  if (rc)
+    log_err ("a chunk did not open to what was written vault=%s bytes=%u err=\"%s\": failing memory or"
+             " library; nothing of it will be sealed", v->vault, c->len, err_str (rc));
+  c->ref.pack = slot.pack->no;
+  c->ref.off = slot.off;
+  c->ref.sealed_len = sealed_len;
+  if (rc == 0)
+    (void) index_add (v->opts.index, c->type, &c->ref); /* a hint: without it less is found */
+  packer_commit (v, &slot, rc == 0);
+  return rc;
+}
+
+static void
+place (struct pipe *v, struct sealer *s, struct pipe_chunk *c)
+{
+  struct pipe_dep *dep = c->dep;
+  uint32_t len = c->len;
+  int rc = seal_id (s, v->opts.keys, c->type, c->data, c->len, c->ref.id);
+  c->ref.plain_len = c->len;
+  struct chunk_ref known;
+  if (rc == 0 && index_find (v->opts.index, c->type, c->ref.id, c->len, &known)
+      && pipe_depend (v, dep, known.pack)) {
+    c->ref = known;
+    c->is_dup = true;
+  } else if (rc == 0)
+    rc = place_new (v, s, c);
+  bool is_dup = c->is_dup, is_data = c->type == UNIT_DATA;
+  c->done (c, rc);
+  LOCK_SCOPE (&v->line->lock);
+  dep->unplaced--;
+  if (rc && !dep->error)
+    dep->error = rc;
+  if (rc == 0 && is_data && is_dup)
+    dep->dedup += len;
+  else if (rc == 0 && is_data)
+    dep->fresh += len;
+  if (dep->unplaced == 0)
+    pthread_cond_broadcast (&v->line->changed);
+}
+
+static void
+run_batch (struct pool_job *job)
+{
+  struct batch *b = (struct batch *) job;
+  struct pipe *v = b->pipe;
+  if (!thread_sealer && sealer_new (&thread_sealer) != 0)
+    thread_sealer = NULL;
+  for (struct pipe_chunk *c = b->head, *next; c; c = next) {
+    next = c->next;
+    if (thread_sealer)
+      place (v, thread_sealer, c);
+    else {
+      struct pipe_dep *dep = c->dep;
+      c->done (c, ERR_NOMEM);
+      LOCK_SCOPE (&v->line->lock);
+      dep->unplaced--;
+      dep->error = dep->error ? dep->error : ERR_NOMEM;
+      pthread_cond_broadcast (&v->line->changed);
+    }
+  }
+  free (b);
+  LOCK_SCOPE (&v->line->lock);
+  if (--v->batches == 0)
+    pthread_cond_broadcast (&v->line->changed);
+}
+
+static void
+send_batch_locked (struct pipe *v)
+{
+  struct batch *b = v->batch;
+  if (!b || !b->head)
+    return;
+  v->batch = NULL;
+  if (v->is_held) {
+    b->job.next = NULL;
+    if (v->held_tail)
+      v->held_tail->job.next = &b->job;
+    else
+      v->held = b;
+    v->held_tail = b;
+    return;
+  }
+  v->batches++;
+  pool_submit (v->line->sealers, &b->job);
+}
+
+void
+pipe_push (struct pipe *v, struct pipe_chunk *c)
+{
+  c->pipe = v;
+  c->next = NULL;
+  LOCK_SCOPE (&v->line->lock);
+  c->dep->unplaced++;
+  if (!v->batch) {
+    v->batch = calloc (1, sizeof *v->batch);
+    while (!v->batch) { /* a hundred bytes: wait for somebody to free them rather than lose a chunk */
+      lock_wait_until (&v->line->changed, &v->line->lock, clock_now () + NS_PER_S / 10);
+      v->batch = calloc (1, sizeof *v->batch);
+    }
+    v->batch->pipe = v;
+    v->batch->job.run = run_batch;
+  }
+  struct batch *b = v->batch;
+  if (b->tail)
+    b->tail->next = c;
+  else
+    b->head = c;
+  b->tail = c;
+  b->bytes += c->len;
+  if (++b->count >= BATCH_CHUNKS || b->bytes >= BATCH_BYTES)
+    send_batch_locked (v);
+}
+
+void
+pipe_kick (struct pipe *v)
+{
+  LOCK_SCOPE (&v->line->lock);
+  send_batch_locked (v);
+}
+
+void
+pipe_hold (struct pipe *v)
+{
+  LOCK_SCOPE (&v->line->lock);
+  v->is_held = true;
+}
+
+void
+pipe_unhold (struct pipe *v)
+{
+  LOCK_SCOPE (&v->line->lock);
+  v->is_held = false;
+  while (v->held) {
+    struct batch *b = v->held;
+    v->held = (struct batch *) b->job.next;
+    v->batches++;
+    pool_submit (v->line->sealers, &b->job);
+  }
+  v->held_tail = NULL;
+}
+
+int
+pipe_wait_placed (struct pipe *v, struct pipe_dep *dep)
+{
+  pipe_kick (v);
+  LOCK_SCOPE (&v->line->lock);
+  while (dep->unplaced)
+    lock_wait (&v->line->changed, &v->line->lock);
+  return dep->error;
+}
+
+void
+pipe_close_packs (struct pipe *v, bool meta_only)
+{
+  LOCK_SCOPE (&v->line->lock);
+  for (int i = meta_only ? LANE_META : 0; i < LANES; i++)
+    packer_close_locked (v, &v->lanes[i]);
+}
+
+static bool
+all_named_locked (struct pipe *v, const struct pipe_dep *dep)
+{
+  for (struct packing *k = v->packs; k; k = k->next)
+    for (uint32_t i = 0; !k->is_named && i < k->dep_count; i++)
+      if (k->deps[i] == dep)
+        return false;
+  return true;
+}
+
+int
+pipe_wait_named (struct pipe *v, struct pipe_dep *dep)
+{
+  LOCK_SCOPE (&v->line->lock);
+  while (!all_named_locked (v, dep))
+    lock_wait (&v->line->changed, &v->line->lock);
+  return dep->error;
+}
+
+int
+pipe_wait_durable (struct pipe *v, struct pipe_dep *dep)
+{
+  LOCK_SCOPE (&v->line->lock);
+  while (dep->unfinished || dep->unplaced)
+    lock_wait (&v->line->changed, &v->line->lock);
+  return dep->error;
+}
+
+void
+pipe_dep_release (struct pipe *v, struct pipe_dep *dep)
+{
+  LOCK_SCOPE (&v->line->lock);
+  while (dep->unplaced)
+    lock_wait (&v->line->changed, &v->line->lock);
+  for (struct packing *k = v->packs; k; k = k->next)
+    for (uint32_t i = 0; i < k->dep_count; i++)
+      if (k->deps[i] == dep) {
+        k->deps[i] = k->deps[--k->dep_count];
+        dep->unfinished--;
+        break;
+      }
+}
+
+void
+pipe_drain (struct pipe *v)
+{
+  pipe_unhold (v);
+  pipe_kick (v);
+  LOCK_SCOPE (&v->line->lock);
+  while (v->batches)
+    lock_wait (&v->line->changed, &v->line->lock);
+  for (int i = 0; i < LANES; i++)
+    packer_close_locked (v, &v->lanes[i]);
+  while (v->packs)
+    lock_wait (&v->line->changed, &v->line->lock);
+}
+
+int
+pipe_copy_sealed (struct pipe *v, struct pipe_dep *dep, int type, int codec, const uint8_t *sealed,
+                  struct chunk_ref *ref)
+{
+  struct slot slot;
+  int rc = packer_reserve (v, type, codec, 0, ref->sealed_len, ref->plain_len, ref->id, dep, &slot);
+  if (rc)
+    return rc;
+  memcpy (slot.at, sealed, ref->sealed_len);
+  ref->pack = slot.pack->no;
+  ref->off = slot.off;
+  packer_commit (v, &slot, true);
+  return 0;
+}
+
+int
+pipe_put_index (struct pipe *v)
+{
+  struct index_delta d = { 0 };
+  int rc = index_export (v->opts.index, &d);
+  if (rc || d.pack_count == 0) {
+    index_delta_release (&d);
+    return rc;
+  }
+  char name[64], key[BLOB_KEY_MAX];
+  lock_take (&v->line->lock);
+  uint32_t seq = v->index_seq++;
+  lock_release (&v->line->lock);
+  snprintf (name, sizeof name, "%s-%010u", v->session, seq);
+  snprintf (key, sizeof key, "vaults/%s/index/%s", v->vault, name);
+  AUTO_BUF plain, object;
+  buf_init (&plain, unit_plain_max (UNIT_INDEX));
+  buf_init (&object, plain.max + 4096);
+  AUTO (sealer) s = NULL;
+  rc = index_delta_encode (&d, &plain);
+  index_delta_release (&d);
+  if (rc == 0)
+    rc = sealer_new (&s);
+  if (rc == 0) {
+    uint8_t id[ID_LEN];
+    unit_id_index (name, id);
+    object_header_put (&object, MAGIC_INDEX);
+    rc = seal_unit (s, v->opts.keys, UNIT_INDEX, id, plain.data, plain.len, 3, &object);
+  }
+  if (rc == 0)
+    rc = blob_put (v->opts.blob, key, object.data, object.len, NULL);
+  if (rc == 0)
+    index_exported (v->opts.index);
+  return rc;
+}

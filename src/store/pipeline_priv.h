@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What pipeline.c, packer.c and upload.c share.  One lock (LOCK_LANE) guards lanes, packs and deps. */
+#ifndef COFFER_STORE_PIPELINE_PRIV_H
+#define COFFER_STORE_PIPELINE_PRIV_H
+
+#include "base/lock.h"
+#include "store/pipeline.h"
+
+enum { LANE_DATA_A, LANE_DATA_B, LANE_META, LANES };
+
+/* A pack in memory.  Life: filling -> closing (no new reservations) -> flying (nothing reserved is
+ * unwritten; the upload job runs) -> done or failed, then the memory goes when no reader holds it. */
+enum pack_state { PACK_FILLING, PACK_CLOSING, PACK_FLYING };
+
+struct packing {
+  struct pool_job job; /* first: the upload */
+  struct packing *next; /* in pipe->packs */
+  struct pipe *pipe;
+  enum pack_state state;
+  uint32_t no;
+  enum pack_kind kind;
+  uint8_t *data;
+  size_t cap;
+  uint32_t off;            /* end of what is reserved */
+  unsigned unwritten;      /* reservations not yet committed */
+  unsigned readers;        /* copies being made */
+  bool is_named, is_over;  /* over: out of the list, freed by the last reader */
+  uint8_t name[PACK_NAME_LEN];
+  uint8_t salt[PACK_SALT_LEN];
+  struct pack_entry *entries;
+  uint32_t count, entry_cap;
+  struct pipe_dep **deps;
+  uint32_t dep_count, dep_cap;
+  int64_t touched;
+};
+
+struct lane {
+  struct packing *pack;
+  uint64_t stream;
+  uint32_t run;     /* bytes of the present run */
+  int64_t touched;
+};
+
+struct pipeline {
+  /* immutable after new */
+  struct pipeline_opts opts;
+  struct pool *sealers, *uploaders;
+  struct lock lock; /* LOCK_LANE: what follows, and all pipes' lanes and packs */
+  pthread_cond_t changed; /* packs, deps, buffers */
+  unsigned packs;     /* buffers lent */
+  unsigned flying;
+  bool is_cancelled;
+  struct pipe *pipes;
+  struct lock chunk_lock; /* LOCK_PIPE: chunk_bytes */
+  pthread_cond_t room;
+  size_t chunk_bytes;
+  bool chunk_cancelled;
+};
+
+struct batch {
+  struct pool_job job; /* first */
+  struct pipe *pipe;
+  struct pipe_chunk *head, *tail;
+  size_t bytes;
+  unsigned count;
+};
+
+struct pipe {
+  struct pipeline *line;
+  struct pipe_opts opts;
+  char vault[64];
+  char session[17];
+  struct pipe *next;
+  /* guarded by line->lock */
+  struct lane lanes[LANES];
+  struct packing *packs;
+  struct batch *batch;          /* being filled */
+  struct batch *held, *held_tail; /* waiting for pipe_unhold (linked by job.next) */
+  bool is_held;
+  unsigned batches;             /* submitted, not finished */
+  uint32_t index_seq;
+};
+
+/* A place in a pack. */
+struct slot {
+  struct packing *pack;
+  uint8_t *at;
+  uint32_t off, entry;
+};
+/* Waits for a buffer if it must.  ERR_CANCELLED, ERR_NOMEM. */
+int packer_reserve (struct pipe *v, int type, int codec, uint64_t stream, uint32_t sealed_len,
+                    uint32_t plain_len, const uint8_t id[ID_LEN], struct pipe_dep *dep,
+                    struct slot *out) WARN_UNUSED;
+void packer_commit (struct pipe *v, const struct slot *slot, bool is_good);
+void packer_close_locked (struct pipe *v, struct lane *lane);
+void packer_depend_locked (struct packing *k, struct pipe_dep *dep);
+struct packing *packer_find_locked (struct pipe *v, uint32_t no);
+void packer_unread (struct packing *k);
+void packer_over_locked (struct packing *k, int rc);
+void upload_run (struct pool_job *job);
+
+#endif
