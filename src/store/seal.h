@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* seal - chunk ids and sealed units (doc/format/chunk.md): the only place that uses data keys.
  *
- * A `struct sealer` holds one thread's contexts (HMAC, AES-GCM, zstd): not to be shared at one time.
- * Costs per GiB on a machine with SHA-NI and VAES: id 0.65 s, GCM 0.23 s, zstd level 1 on binaries 2.4 s. */
+ * A `struct sealer` holds one thread's contexts (HMAC, AES-GCM, zstd): not to be shared at one
+ * time. Costs per GiB on a machine with SHA-NI and VAES: id 0.65 s, GCM 0.23 s, zstd level 1 on
+ * binaries 2.4 s. */
 #ifndef COFFER_STORE_SEAL_H
 #define COFFER_STORE_SEAL_H
 
@@ -19,11 +20,12 @@ DEFINE_FREEP (sealer);
 int seal_id (struct sealer *s, const struct vault_keys *k, int type, const void *plain, size_t n,
              uint8_t id[ID_LEN]) WARN_UNUSED;
 
-/* Step one: compresses PLAIN at zstd LEVEL (0: never) into the sealer's own scratch.  What gains less
- * than 3 % stays raw.  For incompressible data a cheap probe (the first and middle 4 KiB... see seal.c)
- * avoids the full pass.  Returns the sealed length this unit will have. */
+/* Step one: compresses PLAIN at zstd LEVEL (0: never) into the sealer's own scratch.  What gains
+ * less than 3 % stays raw; a cheap probe (probe.h) spares incompressible data the full pass.  The
+ * length the sealed unit will have is seal_plan_len.  N from 1 (ERR_INVALID) to the type's bound
+ * (ERR_LIMIT). */
 struct seal_plan {
-  const void *body; /* what will be encrypted: the scratch, or PLAIN itself; valid until the next plan */
+  const void *body; /* what is to be encrypted; valid until the sealer's next call */
   size_t body_len;
   uint32_t plain_len;
   uint8_t type, codec;
@@ -42,9 +44,9 @@ int seal_finish (struct sealer *s, const struct vault_keys *k, const uint8_t id[
 int seal_unit (struct sealer *s, const struct vault_keys *k, int type, const uint8_t id[ID_LEN],
                const void *plain, size_t n, int level, struct buf *out) WARN_UNUSED;
 
-/* Opens a sealed unit of N bytes that must have TYPE; writes at most CAP bytes to OUT and returns the
- * plain length.  ERR_FORMAT: altered, cut, of another id or type.  Never writes a byte of output that
- * was not authenticated into OUT and returns success for it. */
+/* Opens a sealed unit of N bytes that must have TYPE; writes at most CAP bytes to OUT and returns
+ * the plain length.  ERR_FORMAT: altered, cut, of another id or type.  Never writes a byte of
+ * output that was not authenticated into OUT and returns success for it. */
 int open_unit (struct sealer *s, const struct vault_keys *k, int type, const uint8_t id[ID_LEN],
                const uint8_t *sealed, size_t n, void *out, size_t cap) WARN_UNUSED;
 /* The same, appended to OUT (bounded by unit_plain_max and out->max). */
@@ -53,6 +55,8 @@ int open_unit_buf (struct sealer *s, const struct vault_keys *k, int type, const
 
 /* CRC-32C (Castagnoli), hardware where there is any; crc of the empty string is 0; chainable. */
 uint32_t crc32c (uint32_t crc, const void *p, size_t n);
+/* What runs where there is no instruction for it. */
+uint32_t crc32c_portable (uint32_t crc, const void *p, size_t n);
 /* CRC of the concatenation from crc1 (of A), crc2 (of B) and B's length. */
 uint32_t crc32c_combine (uint32_t crc1, uint32_t crc2, uint64_t len2);
 /* Ruling 19: opens SEALED again and compares its CRC-32C with CRC.  Raw: tag and CRC. */
@@ -62,9 +66,10 @@ int seal_verify (struct sealer *s, const struct vault_keys *k, int type, const u
 /* The context ids of objects that are not chunks. */
 void unit_id_pack_table (const uint8_t salt[32], uint8_t id[ID_LEN]);
 void unit_id_index (const char *object_name, uint8_t id[ID_LEN]);
-void unit_id_manifest (const struct vault_keys *k, const char *ts, const char *kind, uint8_t id[ID_LEN]);
-void unit_id_checkpoint (const struct vault_keys *k, const char *ts, const char *part, const char *seq,
-                         uint8_t id[ID_LEN]);
+void unit_id_manifest (const struct vault_keys *k, const char *ts, const char *kind,
+                       uint8_t id[ID_LEN]);
+void unit_id_checkpoint (const struct vault_keys *k, const char *ts, const char *part,
+                         const char *seq, uint8_t id[ID_LEN]);
 void unit_id_gc (const struct vault_keys *k, const char *run, uint8_t id[ID_LEN]);
 
 /* SHA-256, streaming; for pack names and file digests. */

@@ -1,1 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
+store_tests = \
+	tests/unit/store_crypto_test \
+	tests/unit/store_seal_test
+check_PROGRAMS += $(store_tests)
+TESTS += $(store_tests)
+store_test_cflags = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(CRYPTO_CFLAGS) $(ZSTD_CFLAGS)
+store_test_libs = libstore.la $(CMOCKA_LIBS) $(CRYPTO_LIBS) $(ZSTD_LIBS)
+
+tests_unit_store_crypto_test_SOURCES = %D%/store_crypto_test.c %D%/store_keys_helper.h
+tests_unit_store_crypto_test_CFLAGS = $(store_test_cflags)
+tests_unit_store_crypto_test_LDADD = $(store_test_libs)
+
+tests_unit_store_seal_test_SOURCES = %D%/store_seal_test.c %D%/store_keys_helper.h
+tests_unit_store_seal_test_CFLAGS = $(store_test_cflags)
+tests_unit_store_seal_test_LDADD = $(store_test_libs)
