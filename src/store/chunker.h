@@ -16,6 +16,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/err.h"
+
 /* Classes of files (DESIGN 5). */
 enum chunk_class {
   CLASS_GENERIC,   /* FastCDC 128 / 512 / 2048 KiB */
@@ -26,15 +28,15 @@ enum chunk_class {
 #define CHUNK_MAX_BYTES (2u << 20)
 
 struct gear { uint64_t table[256]; };
-/* Derives the table by HKDF-SHA-256 expansion of KEY (32 bytes). */
-void gear_init (struct gear *g, const uint8_t key[32]);
+/* Derives the table by HKDF-SHA-256 expansion of KEY (32 bytes); ERR_NOMEM. */
+int gear_init (struct gear *g, const uint8_t key[32]) WARN_UNUSED;
 
 struct chunker {
   const struct gear *gear;
   uint32_t min, avg, max;
-  uint64_t mask_small, mask_large; /* before / after the average; 0 min: fixed */
+  uint64_t mask_small, mask_large; /* before and after the average; min 0: fixed, none is used */
   uint64_t hash;
-  uint32_t len; /* bytes since the last cut */
+  uint32_t len; /* bytes since the last cut; fixed: since the last multiple of the size */
 };
 /* OFF: the file offset where the stream starts (fixed classes cut at multiples of their size). */
 void chunker_init (struct chunker *c, const struct gear *g, enum chunk_class class, uint64_t off);

@@ -3,7 +3,10 @@ noinst_LTLIBRARIES += libstore.la
 libstore_la_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS) $(ZSTD_CFLAGS) $(SQLITE_CFLAGS) $(JANSSON_CFLAGS)
 libstore_la_LIBADD = libformat.la libblob.la $(CRYPTO_LIBS) $(ZSTD_LIBS) $(SQLITE_LIBS)
 libstore_la_SOURCES = \
+	%D%/chunker.c %D%/chunker.h \
+	%D%/class.c \
 	%D%/crc32c.c \
+	%D%/gear.c \
 	%D%/hmac.c %D%/hmac.h \
 	%D%/index.c %D%/index.h \
 	%D%/keys.h %D%/keys_priv.h \

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 store_tests = \
+	tests/unit/store_chunker_test \
 	tests/unit/store_crypto_test \
 	tests/unit/store_seal_test
 check_PROGRAMS += $(store_tests)
@@ -14,3 +15,7 @@ tests_unit_store_crypto_test_LDADD = $(store_test_libs)
 tests_unit_store_seal_test_SOURCES = %D%/store_seal_test.c %D%/store_keys_helper.h
 tests_unit_store_seal_test_CFLAGS = $(store_test_cflags)
 tests_unit_store_seal_test_LDADD = $(store_test_libs)
+
+tests_unit_store_chunker_test_SOURCES = %D%/store_chunker_test.c
+tests_unit_store_chunker_test_CFLAGS = $(store_test_cflags)
+tests_unit_store_chunker_test_LDADD = $(store_test_libs)
