@@ -1,0 +1,505 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "snapshot/extmap.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Loaded segments per file; each is at most SEG_MAX * 80 bytes = 20 KiB. */
+#define LOADED_MAX 24
+
+static uint64_t
+end_of (const struct mapped *x)
+{
+  return x->off + x->e.len;
+}
+
+static void
+cut_front (struct mapped *x, uint64_t n)
+{
+  x->off += n;
+  x->e.len -= n;
+  if (x->e.kind == EXTENT_DATA || x->e.kind == EXTENT_FLYING)
+    x->e.chunk_off += (uint32_t) n;
+}
+
+void
+extmap_init (struct extmap *m, const struct seg_store *store)
+{
+  *m = (struct extmap){ .store = store };
+}
+
+void
+extmap_release (struct extmap *m)
+{
+  for (uint32_t i = 0; i < m->count; i++)
+    free (m->segs[i].at);
+  free (m->segs);
+  *m = (struct extmap){ .store = m->store };
+}
+
+/* The segment that covers OFF. */
+static uint32_t
+seg_find (const struct extmap *m, uint64_t off)
+{
+  uint32_t lo = 0, hi = m->count;
+  while (hi - lo > 1) {
+    uint32_t mid = lo + (hi - lo) / 2;
+    if (m->segs[mid].start <= off)
+      lo = mid;
+    else
+      hi = mid;
+  }
+  return lo;
+}
+
+static uint64_t
+seg_end (const struct extmap *m, uint32_t i)
+{
+  return i + 1 < m->count ? m->segs[i + 1].start : UINT64_MAX;
+}
+
+int
+segment_encode (const struct segment *s, struct buf *out)
+{
+  buf_put_varint (out, s->count);
+  for (uint32_t i = 0; i < s->count; i++) {
+    const struct mapped *x = &s->at[i];
+    buf_put_varint (out, x->off);
+    buf_put_varint (out, x->e.len);
+    buf_put_u8 (out, x->e.kind);
+    if (x->e.kind != EXTENT_DATA && x->e.kind != EXTENT_FLYING)
+      continue;
+    buf_put_varint (out, x->e.chunk_off);
+    chunk_ref_put (out, &x->e.ref);
+  }
+  return buf_error (out);
+}
+
+static int
+segment_decode (struct segment *s, struct rd *r)
+{
+  uint64_t n = rd_varint (r);
+  if (r->failed || n > SEG_MAX)
+    return ERR_FORMAT;
+  if (n > s->cap) {
+    struct mapped *at = realloc (s->at, n * sizeof *at);
+    if (!at)
+      return ERR_NOMEM;
+    s->at = at;
+    s->cap = (uint32_t) n;
+  }
+  for (uint64_t i = 0; i < n; i++) {
+    struct mapped *x = &s->at[i];
+    memset (x, 0, sizeof *x);
+    x->off = rd_varint (r);
+    x->e.len = rd_varint (r);
+    x->e.kind = rd_u8 (r);
+    if (x->e.kind != EXTENT_DATA && x->e.kind != EXTENT_FLYING)
+      continue;
+    x->e.chunk_off = (uint32_t) rd_varint (r);
+    chunk_ref_get (r, UINT32_MAX, &x->e.ref);
+  }
+  s->count = (uint32_t) n;
+  return r->failed ? ERR_FORMAT : 0;
+}
+
+static int
+save (struct extmap *m, struct segment *s)
+{
+  AUTO_BUF b;
+  buf_init (&b, SEG_MAX * 128);
+  int rc = segment_encode (s, &b);
+  if (rc == 0)
+    rc = m->store->save (m->store->ctx, s->start, b.data, b.len);
+  if (rc == 0) {
+    s->is_dirty = false;
+    s->is_stored = true;
+  }
+  return rc;
+}
+
+static int
+unload_oldest (struct extmap *m, const struct segment *keep)
+{
+  struct segment *oldest = NULL;
+  for (uint32_t i = 0; i < m->count; i++) {
+    struct segment *s = &m->segs[i];
+    if (s->is_loaded && s != keep && (!oldest || s->used < oldest->used))
+      oldest = s;
+  }
+  if (!oldest)
+    return 0;
+  /* A flying extent must stay in memory: its landing is a change of this map only. */
+  int rc = oldest->is_dirty ? save (m, oldest) : 0;
+  if (rc)
+    return rc;
+  free (oldest->at);
+  oldest->at = NULL;
+  oldest->cap = 0;
+  oldest->is_loaded = false;
+  m->loaded--;
+  return 0;
+}
+
+static int
+load (struct extmap *m, struct segment *s)
+{
+  s->used = ++m->clock;
+  if (s->is_loaded)
+    return 0;
+  int rc = 0;
+  if (s->is_stored) {
+    AUTO_BUF b;
+    buf_init (&b, SEG_MAX * 128);
+    rc = m->store->load (m->store->ctx, s->start, &b);
+    struct rd r = rd_of (b.data, b.len);
+    if (rc == 0)
+      rc = segment_decode (s, &r);
+    if (rc)
+      return rc;
+  }
+  s->is_loaded = true;
+  if (++m->loaded > LOADED_MAX)
+    rc = unload_oldest (m, s);
+  return rc;
+}
+
+static int
+seg_insert_at (struct extmap *m, uint32_t i, uint64_t start)
+{
+  if (m->count == m->cap) {
+    uint32_t cap = m->cap ? m->cap * 2 : 1;
+    struct segment *more = realloc (m->segs, cap * sizeof *more);
+    if (!more)
+      return ERR_NOMEM;
+    m->segs = more;
+    m->cap = cap;
+  }
+  memmove (&m->segs[i + 1], &m->segs[i], (m->count - i) * sizeof *m->segs);
+  m->segs[i] = (struct segment){ .start = start, .is_loaded = true, .used = ++m->clock };
+  m->count++;
+  m->loaded++;
+  return 0;
+}
+
+/* Position of the first extent in S that ends after OFF. */
+static uint32_t
+pos_find (const struct segment *s, uint64_t off)
+{
+  uint32_t lo = 0, hi = s->count;
+  while (lo < hi) {
+    uint32_t mid = lo + (hi - lo) / 2;
+    if (end_of (&s->at[mid]) <= off)
+      lo = mid + 1;
+    else
+      hi = mid;
+  }
+  return lo;
+}
+
+static int
+reserve_one (struct segment *s)
+{
+  if (s->count < s->cap)
+    return 0;
+  uint32_t cap = s->cap ? s->cap * 2 : 1;
+  struct mapped *at = realloc (s->at, cap * sizeof *at);
+  if (!at)
+    return ERR_NOMEM;
+  s->at = at;
+  s->cap = cap;
+  return 0;
+}
+
+/* Splits the full segment I; an append at OFF opens an empty one, else the upper half moves. */
+static int
+split (struct extmap *m, uint32_t i, uint64_t off)
+{
+  struct segment *s = &m->segs[i];
+  uint32_t keep = s->count / 2;
+  uint64_t start = s->at[keep].off;
+  if (off >= end_of (&s->at[s->count - 1])) {
+    keep = s->count;
+    start = off;
+  }
+  int rc = seg_insert_at (m, i + 1, start);
+  if (rc)
+    return rc;
+  s = &m->segs[i];
+  struct segment *t = &m->segs[i + 1];
+  uint32_t moved = s->count - keep;
+  if (moved) {
+    t->at = malloc (SEG_MAX * sizeof *t->at);
+    if (!t->at) {
+      memmove (t, t + 1, (m->count - i - 2) * sizeof *t);
+      m->count--;
+      m->loaded--;
+      return ERR_NOMEM;
+    }
+    t->cap = SEG_MAX;
+    memcpy (t->at, s->at + keep, moved * sizeof *t->at);
+  }
+  t->count = moved;
+  s->count = keep;
+  s->is_dirty = s->is_changed = t->is_dirty = t->is_changed = true;
+  return 0;
+}
+
+static int
+insert_at (struct extmap *m, uint32_t i, uint32_t pos, const struct mapped *x)
+{
+  struct segment *s = &m->segs[i];
+  int rc = reserve_one (s);
+  if (rc)
+    return rc;
+  memmove (&s->at[pos + 1], &s->at[pos], (s->count - pos) * sizeof *s->at);
+  s->at[pos] = *x;
+  s->count++;
+  s->is_dirty = s->is_changed = true;
+  return 0;
+}
+
+/* Clears [off, end) inside segment I.  May need one more slot (a hole punched into one extent). */
+static int
+clear_in (struct extmap *m, uint32_t i, uint64_t off, uint64_t end)
+{
+  int rc = load (m, &m->segs[i]);
+  if (rc)
+    return rc;
+  struct segment *s = &m->segs[i];
+  uint32_t pos = pos_find (s, off);
+  if (pos == s->count || s->at[pos].off >= end)
+    return 0;
+  s->is_dirty = s->is_changed = true;
+  struct mapped *x = &s->at[pos];
+  if (x->off < off && end_of (x) > end) {
+    struct mapped tail = *x;
+    cut_front (&tail, end - x->off);
+    if (s->count == SEG_MAX) {
+      rc = split (m, i, off);
+      return rc ? rc : extmap_set (m, off, &(struct extent){ .kind = EXTENT_HOLE, .len = end - off });
+    }
+    x->e.len = off - x->off;
+    return insert_at (m, i, pos + 1, &tail);
+  }
+  if (x->off < off) {
+    x->e.len = off - x->off;
+    pos++;
+  }
+  uint32_t last = pos;
+  while (last < s->count && end_of (&s->at[last]) <= end)
+    last++;
+  if (last < s->count && s->at[last].off < end)
+    cut_front (&s->at[last], end - s->at[last].off);
+  memmove (&s->at[pos], &s->at[last], (s->count - last) * sizeof *s->at);
+  s->count -= last - pos;
+  return 0;
+}
+
+static int
+set_in (struct extmap *m, uint64_t off, const struct extent *e)
+{
+  uint32_t i = seg_find (m, off);
+  int rc = load (m, &m->segs[i]);
+  if (rc)
+    return rc;
+  if (m->segs[i].count == SEG_MAX) {
+    rc = split (m, i, off);
+    if (rc)
+      return rc;
+    i = seg_find (m, off);
+  }
+  struct mapped x = { .off = off, .e = *e };
+  return insert_at (m, i, pos_find (&m->segs[i], off), &x);
+}
+
+int
+extmap_set (struct extmap *m, uint64_t off, const struct extent *e)
+{
+  if (m->count == 0) {
+    int rc = seg_insert_at (m, 0, 0);
+    if (rc)
+      return rc;
+  }
+  uint64_t end = off + e->len;
+  while (off < end) {
+    uint32_t i = seg_find (m, off);
+    uint64_t stop = seg_end (m, i) < end ? seg_end (m, i) : end;
+    int rc = clear_in (m, i, off, stop);
+    if (rc)
+      return rc;
+    if (e->kind != EXTENT_HOLE) {
+      struct extent part = *e;
+      part.chunk_off += e->kind == EXTENT_ZERO ? 0 : (uint32_t) (off - (end - e->len));
+      part.len = stop - off;
+      rc = set_in (m, off, &part);
+      if (rc)
+        return rc;
+    }
+    off = stop;
+  }
+  return 0;
+}
+
+int
+extmap_truncate (struct extmap *m, uint64_t size)
+{
+  if (m->count == 0)
+    return 0;
+  uint32_t i = seg_find (m, size);
+  while (m->count > i + 1) {
+    struct segment *s = &m->segs[m->count - 1];
+    if (s->is_stored) {
+      int rc = m->store->erase (m->store->ctx, s->start);
+      if (rc)
+        return rc;
+    }
+    if (s->is_loaded)
+      m->loaded--;
+    free (s->at);
+    m->count--;
+  }
+  return clear_in (m, i, size, UINT64_MAX);
+}
+
+int
+extmap_get (struct extmap *m, uint64_t off, struct mapped *out)
+{
+  *out = (struct mapped){ .off = off, .e = { .kind = EXTENT_HOLE, .len = UINT64_MAX - off } };
+  if (m->count == 0)
+    return 0;
+  for (uint32_t i = seg_find (m, off); i < m->count; i++) {
+    int rc = load (m, &m->segs[i]);
+    if (rc)
+      return rc;
+    struct segment *s = &m->segs[i];
+    uint32_t pos = pos_find (s, off);
+    if (pos == s->count)
+      continue;
+    if (s->at[pos].off > off) {
+      out->e.len = s->at[pos].off - off;
+      return 0;
+    }
+    *out = s->at[pos];
+    cut_front (out, off - out->off);
+    return 0;
+  }
+  return 0;
+}
+
+int
+extmap_land (struct extmap *m, uint64_t off, uint64_t len, uint32_t serial, const struct chunk_ref *ref)
+{
+  uint64_t end = off + len;
+  for (uint32_t i = m->count ? seg_find (m, off) : 0; i < m->count && m->segs[i].start < end; i++) {
+    int rc = load (m, &m->segs[i]);
+    if (rc)
+      return rc;
+    struct segment *s = &m->segs[i];
+    for (uint32_t pos = pos_find (s, off); pos < s->count && s->at[pos].off < end; pos++) {
+      struct extent *e = &s->at[pos].e;
+      if (e->kind != EXTENT_FLYING || e->ref.off != serial)
+        continue;
+      e->kind = EXTENT_DATA;
+      e->ref = *ref;
+      s->is_dirty = s->is_changed = true;
+    }
+  }
+  return 0;
+}
+
+int
+extmap_walk (struct extmap *m, int (*fn) (void *ctx, const struct mapped *x), void *ctx)
+{
+  for (uint32_t i = 0; i < m->count; i++) {
+    int rc = load (m, &m->segs[i]);
+    for (uint32_t k = 0; rc == 0 && k < m->segs[i].count; k++)
+      rc = fn (ctx, &m->segs[i].at[k]);
+    if (rc)
+      return rc;
+  }
+  return 0;
+}
+
+uint64_t
+extmap_count (const struct extmap *m)
+{
+  uint64_t n = 0;
+  for (uint32_t i = 0; i < m->count; i++)
+    n += m->segs[i].count;
+  return n;
+}
+
+bool
+extmap_is_inline (const struct extmap *m)
+{
+  return m->count == 0
+         || (m->count == 1 && m->segs[0].count <= SEG_INLINE && m->segs[0].is_loaded
+             && !m->segs[0].is_stored);
+}
+
+int
+extmap_load_inline (struct extmap *m, struct rd *r)
+{
+  int rc = seg_insert_at (m, 0, 0);
+  return rc ? rc : segment_decode (&m->segs[0], r);
+}
+
+int
+extmap_add_stored (struct extmap *m, uint64_t start, uint32_t count)
+{
+  int rc = seg_insert_at (m, m->count, start);
+  if (rc)
+    return rc;
+  struct segment *s = &m->segs[m->count - 1];
+  s->is_loaded = false;
+  s->is_stored = true;
+  s->count = count;
+  m->loaded--;
+  return 0;
+}
+
+int
+extmap_flush (struct extmap *m, bool drop)
+{
+  for (uint32_t i = 0; i < m->count; i++) {
+    struct segment *s = &m->segs[i];
+    if (s->is_dirty) {
+      int rc = save (m, s);
+      if (rc)
+        return rc;
+    }
+    if (drop && s->is_loaded) {
+      free (s->at);
+      s->at = NULL;
+      s->cap = 0;
+      s->is_loaded = false;
+      m->loaded--;
+    }
+  }
+  return 0;
+}
+
+int
+extmap_changed (struct extmap *m, int (*fn) (void *ctx, const struct segment *s, uint64_t end),
+                void *ctx)
+{
+  for (uint32_t i = 0; i < m->count; i++) {
+    if (!m->segs[i].is_changed)
+      continue;
+    int rc = load (m, &m->segs[i]);
+    if (rc == 0)
+      rc = fn (ctx, &m->segs[i], seg_end (m, i));
+    if (rc)
+      return rc;
+    m->segs[i].is_changed = false;
+  }
+  return 0;
+}
+
+void
+extmap_mark_all_changed (struct extmap *m)
+{
+  for (uint32_t i = 0; i < m->count; i++)
+    m->segs[i].is_changed = true;
+}

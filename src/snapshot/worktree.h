@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* worktree - the tree of an open snapshot: names, attributes, extents.  Local, never waits for the network.
+ *
+ * Nodes live in the database (worktree_db.h); those in use and a bounded number of others are cached as struct
+ * inode and written back when evicted.  Every change is noted in a change log for the next checkpoint; when that
+ * overflows, the next checkpoint is a base.
+ *
+ * Locks: `lock` (LOCK_TREE) guards everything here but file data; inode->data_lock (LOCK_FILE, taken before it)
+ * guards what is in inode->data (file.h).  An inode stays in memory while pins > 0.
+ * Functions take the lock themselves unless their name ends in _locked. */
+#ifndef COFFER_SNAPSHOT_WORKTREE_H
+#define COFFER_SNAPSHOT_WORKTREE_H
+
+#include "base/cleanup.h"
+#include "base/lock.h"
+#include "format/tree.h"
+#include "snapshot/extmap.h"
+#include "snapshot/mount.h"
+#include "snapshot/worktree_db.h"
+
+#define WORKTREE_ROOT 1
+#define WORKTREE_CACHED 8192 /* inodes kept without need: about 4 MiB */
+#define CHANGELOG_MAX (8u << 20)
+
+struct worktree;
+struct filedata;
+
+struct inode {
+  struct inode *hash_next, *older, *newer; /* lru only while pins == 0 */
+  struct worktree *tree;
+  uint64_t ino;
+  unsigned pins;
+  struct node_attr a; /* symlink and xattrs point to memory owned here */
+  uint32_t subdirs;
+  struct node_time ctime;
+  uint8_t *symlink, *xattrs;
+  struct extmap map;
+  struct seg_store segs;
+  bool is_dirty;   /* differs from the database */
+  bool is_logged;  /* in the change log */
+  bool is_removed; /* no name left */
+  char *tmp_class; /* normal name given at create, for the class of the file */
+  struct lock data_lock;
+  struct filedata *data; /* guarded by data_lock */
+};
+
+struct worktree {
+  struct lock lock;
+  struct wtdb *db;
+  struct inode **hash;
+  size_t hash_size, count, cached;
+  struct inode *oldest, *newest;
+  uint64_t next_ino;
+  uint64_t files, dirs;
+  struct buf log;     /* change log */
+  bool log_is_full;
+  int error;          /* of the database: sticky */
+  _Atomic int64_t refs; /* lookups given out minus forgets */
+};
+
+int worktree_new (const char *dir, struct worktree **out) WARN_UNUSED;
+/* Every inode must be unpinned. */
+void worktree_free (struct worktree *t);
+DEFINE_FREEP (worktree);
+
+/* Pins INO; ERR_NOENT. */
+int worktree_get (struct worktree *t, uint64_t ino, struct inode **out) WARN_UNUSED;
+void worktree_put (struct inode *i);
+static inline void
+inode_putp (struct inode **i)
+{
+  if (*i)
+    worktree_put (*i);
+}
+#define AUTO_INODE __attribute__ ((cleanup (inode_putp))) struct inode *
+
+void inode_stat_locked (const struct inode *i, struct node_stat *out); /* all but .node */
+void inode_stat (struct inode *i, struct node_stat *out);
+/* The inode changed: written back later, noted for the checkpoint. */
+void inode_touch_locked (struct inode *i);
+
+int worktree_lookup (struct worktree *t, uint64_t dir, const char *name, struct node_stat *out,
+                     uint64_t *ino) WARN_UNUSED;
+/* New node with one name (name NULL: none, for O_TMPFILE), pinned. */
+int worktree_make (struct worktree *t, uint64_t dir, const char *name, const struct node_attr *attr,
+                   struct inode **out) WARN_UNUSED;
+int worktree_link (struct worktree *t, uint64_t ino, uint64_t dir, const char *name) WARN_UNUSED;
+int worktree_unlink (struct worktree *t, uint64_t dir, const char *name) WARN_UNUSED;
+int worktree_rmdir (struct worktree *t, uint64_t dir, const char *name) WARN_UNUSED;
+int worktree_rename (struct worktree *t, uint64_t dir, const char *name, uint64_t new_dir,
+                     const char *new_name, unsigned flags) WARN_UNUSED;
+int worktree_setxattrs (struct inode *i, const char *name, const void *value, size_t n, unsigned flags) WARN_UNUSED;
+int worktree_removexattr (struct inode *i, const char *name) WARN_UNUSED;
+int inode_getxattr (struct inode *i, const char *name, struct buf *out) WARN_UNUSED;
+int inode_listxattr (struct inode *i, struct buf *out) WARN_UNUSED;
+
+/* Names after AFTER, at most LIMIT, appended to OUT as: u64 ino, u8 kind, varint-string name. */
+int worktree_list (struct worktree *t, uint64_t dir, const void *after, size_t after_len, unsigned limit,
+                   struct buf *out) WARN_UNUSED;
+
+/* For recovery: puts what a checkpoint says.  worktree_recount fixes link counts of directories after. */
+int worktree_replay_node (struct worktree *t, uint64_t ino, const struct node_attr *attr) WARN_UNUSED;
+int worktree_replay_entry (struct worktree *t, uint64_t dir, const uint8_t *name, size_t n, uint64_t ino) WARN_UNUSED;
+int worktree_replay_removed (struct worktree *t, uint64_t ino) WARN_UNUSED;
+int worktree_recount (struct worktree *t) WARN_UNUSED;
+
+struct node_time time_now (void);
+static inline struct node_attr
+node_attr_of (enum node_kind kind, uint16_t mode, uint32_t uid, uint32_t gid)
+{
+  struct node_time now = time_now ();
+  return (struct node_attr){ .kind = (uint8_t) kind, .mode = mode, .uid = uid, .gid = gid, .mtime = now,
+                             .atime = now, .nlink = kind == NODE_DIR ? 2 : 1 };
+}
+
+/* Private to worktree*.c, checkpoint.c and tree_build.c. */
+enum { LOG_NODE = 1, LOG_NAME = 2, LOG_GONE = 3 };
+int inode_get_locked (struct worktree *t, uint64_t ino, struct inode **out) WARN_UNUSED;
+void inode_put_locked (struct inode *i);
+int inode_write_locked (struct inode *i) WARN_UNUSED;
+void log_name_locked (struct worktree *t, uint64_t dir, const void *name, size_t n);
+void inode_attr_encode_view (const struct inode *i, struct node_attr *out);
+
+#endif
