@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cgrun - runs a command in a control group and says what all processes of the group cost.
  *
- *   cgrun [-g GROUP] [-o FILE] [--] COMMAND [ARG...]
+ *   cgrun [-g GROUP] [-x] [-o FILE] [--] COMMAND [ARG...]
  *   cgrun -d GROUP
  *
  * Without -g the group is new and removed afterwards.  With it the group is made if missing and
  * kept: a daemon started by one cgrun -g is counted in the next one of the same name, which is how
  * the work a FUSE daemon does for `cp` is charged to `cp`.  -d removes a group; it fails, naming
- * the processes, if any is left in it.
+ * the processes, if any is left in it.  With -x the command stays outside of the group: what is
+ * reported is what the group alone, say a daemon, did meanwhile.
  *
  * FILE (default standard error) gets one JSON object:
  *   wall            seconds from fork to exit of the command
@@ -218,7 +219,7 @@ now (void)
 }
 
 static int
-measure (const struct group *g, char **command, const char *out)
+measure (const struct group *g, bool is_outside, char **command, const char *out)
 {
   struct memory peak = { 0 };
   double cpu = group_cpu (g), start = now (), end;
@@ -231,7 +232,8 @@ measure (const struct group *g, char **command, const char *out)
     die ("cannot start", command[0]);
   if (pid == 0) {
     sigprocmask (SIG_UNBLOCK, &chld, NULL);
-    group_enter (g);
+    if (!is_outside)
+      group_enter (g);
     execvp (command[0], command);
     die ("cannot run", command[0]);
   }
@@ -263,16 +265,18 @@ main (int argc, char **argv)
   const char *name = NULL, *drop = NULL, *out = NULL;
   char own[64];
   struct group g;
+  bool is_outside = false;
   int c;
-  while ((c = getopt (argc, argv, "+g:o:d:")) != -1)
+  while ((c = getopt (argc, argv, "+g:xo:d:")) != -1)
     switch (c) {
     case 'g': name = optarg; break;
+    case 'x': is_outside = true; break;
     case 'o': out = optarg; break;
     case 'd': drop = optarg; break;
     default: return 125;
     }
   if ((drop == NULL) == (optind == argc) || (name && strchr (name, '/'))) {
-    fprintf (stderr, "usage: cgrun [-g GROUP] [-o FILE] [--] COMMAND... | cgrun -d GROUP\n");
+    fprintf (stderr, "usage: cgrun [-g GROUP [-x]] [-o FILE] [--] COMMAND... | cgrun -d GROUP\n");
     return 125;
   }
   if (drop != NULL) {
@@ -282,7 +286,7 @@ main (int argc, char **argv)
   snprintf (own, sizeof own, "cgrun-%d", (int) getpid ());
   group_find (&g, name != NULL ? name : own);
   group_make (&g);
-  int rc = measure (&g, argv + optind, out);
+  int rc = measure (&g, is_outside, argv + optind, out);
   if (name == NULL)
     (void) group_remove (&g); /* said why; a process left behind is the command's affair */
   return rc;
