@@ -88,6 +88,10 @@ db_int (sqlite3_stmt *s, int64_t otherwise, int64_t *out)
   return rc == SQLITE_DONE || rc == SQLITE_ROW ? 0 : rc;
 }
 
+/* Files that SQLite may open. */
+static const char *const names[] = { "index.db", "index.db-journal", "index.db-wal", "index.db-shm" };
+#define NAMES (sizeof names / sizeof names[0])
+
 static void
 db_path (const struct blockcache *c, const char *name, char out[PATH_MAX])
 {
@@ -121,9 +125,8 @@ remove_unless_file (const char *path)
 static void
 wipe (const struct blockcache *c)
 {
-  static const char *const names[] = { "index.db", "index.db-journal", "index.db-wal", "index.db-shm" };
   char path[PATH_MAX];
-  for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+  for (size_t i = 0; i < NAMES; i++) {
     db_path (c, names[i], path);
     remove_any (path);
   }
@@ -241,9 +244,11 @@ db_open (struct blockcache *c)
   if (c->must_wipe)
     wipe (c);
   c->must_wipe = false;
-  char path[PATH_MAX];
-  db_path (c, "index.db", path);
-  remove_unless_file (path);
+  for (size_t i = 0; i < NAMES; i++) {
+    char path[PATH_MAX];
+    db_path (c, names[i], path);
+    remove_unless_file (path); /* SQLite would hang on a FIFO */
+  }
   int rc = 0;
   for (int i = 0; i < 2; i++) {
     rc = open_once (c);
