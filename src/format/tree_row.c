@@ -287,7 +287,8 @@ attr_get (struct rd *r, uint32_t npacks, uint8_t flags, bool is_row, struct node
   a->atime = flags & ROW_ATIME ? time_get (r) : a->mtime;
   a->nlink = flags & ROW_NLINK ? (uint32_t) rd_varint_max (r, UINT32_MAX) : 1;
   /* One meaning, one spelling: what a flag says must be worth saying. */
-  if ((flags & ROW_ATIME && time_is_equal (&a->atime, &a->mtime)) || (flags & ROW_NLINK && a->nlink < 2))
+  if ((flags & ROW_ATIME && time_is_equal (&a->atime, &a->mtime))
+      || (flags & ROW_NLINK && a->nlink < 2))
     r->failed = true;
   switch (a->kind) {
   case NODE_DIR:

@@ -45,7 +45,8 @@ packs_of (struct pack_table *t, int n)
 static int
 build_frame (struct buf *out)
 {
-  struct frame f = { .type = UNIT_DATA, .codec = CODEC_RAW, .aead = AEAD_AES_256_GCM, .generation = 3,
+  struct frame f = { .type = UNIT_DATA, .codec = CODEC_RAW, .aead = AEAD_AES_256_GCM,
+                     .generation = 3,
                      .plain_len = 5 };
   uint8_t raw[FRAME_LEN], body[5 + TAG_LEN];
   example_bytes (1, f.nonce, NONCE_LEN);
@@ -78,7 +79,8 @@ build_pack (struct buf *out)
   buf_put (out, header, sizeof header);
   uint64_t off = PACK_HEADER_LEN;
   for (uint8_t i = 0; i < 3; i++) {
-    struct pack_entry e = { .type = i == 2 ? UNIT_TREE_PAGE : UNIT_DATA, .codec = i ? CODEC_ZSTD : CODEC_RAW,
+    struct pack_entry e = { .type = i == 2 ? UNIT_TREE_PAGE : UNIT_DATA,
+                            .codec = i ? CODEC_ZSTD : CODEC_RAW,
                             .plain_len = 1000u * (i + 1u) };
     e.sealed_len = i ? 300u : e.plain_len + UNIT_OVERHEAD;
     example_bytes (i, e.id, ID_LEN);
@@ -264,7 +266,8 @@ build_gc_record (struct buf *out)
 static int
 build_checkpoint (struct buf *out)
 {
-  struct checkpoint_head h = { .flags = CHECKPOINT_BASE, .host = "db1.example", .time = 1795000000123456789 };
+  struct checkpoint_head h = { .flags = CHECKPOINT_BASE, .host = "db1.example",
+                               .time = 1795000000123456789 };
   example_bytes (1, h.session, sizeof h.session);
   example_bytes (2, h.host_id, sizeof h.host_id);
   int rc = packs_of (&h.pins, 3);
@@ -291,7 +294,8 @@ static int
 build_index_delta (struct buf *out)
 {
   struct index_input inputs[1] = { { .name = "00112233445566aa-0000000001", .entries = 12345 } };
-  struct index_pack packs[2] = { { .kind = PACK_DATA, .size = 16u << 20 }, { .kind = PACK_META, .size = 5000 } };
+  struct index_pack packs[2] = { { .kind = PACK_DATA, .size = 16u << 20 },
+                                 { .kind = PACK_META, .size = 5000 } };
   struct index_entry entries[3] = {
     { .pack = 0, .off = 64, .sealed_len = 30000, .plain_len = 65536, .type = UNIT_DATA },
     { .pack = 0, .off = 64, .sealed_len = 30000, .plain_len = 65536, .type = UNIT_DATA },
@@ -323,8 +327,10 @@ build_manifest (struct buf *out)
     .ts = "20261121T030000Z-before-upgrade", .kind = "full", .created = 1795000000000000001,
     .finished = 1795000001000000001, .sealed_by = "rename", .host = "db1",
     .host_id = "00112233445566778899aabbccddeeff", .session = "0123456789abcdef", .rows = 40501,
-    .packs = packs, .pack_count = 2, .parts = parts, .part_count = 2, .newest = newest, .newest_count = 1,
-    .counts = { .files = 3, .dirs = 2, .logical = 1ull << 42, .fresh = 100, .dedup = 7, .stored = INT64_MAX },
+    .packs = packs, .pack_count = 2, .parts = parts, .part_count = 2,
+    .newest = newest, .newest_count = 1,
+    .counts = { .files = 3, .dirs = 2, .logical = 1ull << 42, .fresh = 100, .dedup = 7,
+                .stored = INT64_MAX },
   };
   m.tree.ref = example_ref (1, 0, 65000);
   example_bytes (100, m.tree.pack, PACK_NAME_LEN);
@@ -348,7 +354,8 @@ build_manifest (struct buf *out)
 static int
 build_superblock (struct buf *out)
 {
-  struct superblock s = { .format = 1, .created = "2026-11-21T03:00:00Z", .read = { "new-thing" }, .read_count = 1 };
+  struct superblock s = { .format = 1, .created = "2026-11-21T03:00:00Z", .read = { "new-thing" },
+                          .read_count = 1 };
   example_bytes (1, s.store_id, sizeof s.store_id);
   example_bytes (2, s.mac, sizeof s.mac);
   return superblock_encode (&s, false, out);
@@ -357,7 +364,8 @@ build_superblock (struct buf *out)
 static int
 build_slot (struct buf *out, enum slot_type type)
 {
-  struct key_slot s = { .version = 1, .type = type, .label = "DBA \xc3\xa4", .created = "2026-11-21T03:00:00Z",
+  struct key_slot s = { .version = 1, .type = type, .label = "DBA \xc3\xa4",
+                        .created = "2026-11-21T03:00:00Z",
                         .scope = "master" };
   if (type == SLOT_SCRYPT) {
     s.n = 131072;

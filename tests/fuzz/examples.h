@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* examples - small objects of every kind, made by the real encoders.
  *
- * They are the seeds of the fuzzers, the blobs that unit tests mutate, and, byte for byte, the golden
- * files in tests/golden/v1/codec/: an encoder that changes its output is noticed. */
+ * They are the seeds of the fuzzers, the blobs that unit tests mutate, and, byte for byte, the
+ * golden files in tests/golden/v1/codec/: an encoder that changes its output is noticed. */
 #ifndef COFFER_TESTS_FUZZ_EXAMPLES_H
 #define COFFER_TESTS_FUZZ_EXAMPLES_H
 

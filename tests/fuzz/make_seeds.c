@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* make_seeds DIR - writes every example to DIR/<decoder>/<name>.  For new golden files; those that are
- * shipped are never changed. */
+/* make_seeds DIR - writes every example to DIR/<decoder>/<name>.  For new golden files; those
+ * that are shipped are never changed. */
 #include <errno.h>
 #include <stdio.h>
 #include <sys/stat.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* replay - runs one fuzz target over files, without a fuzzer: what `make check` does.
  *
- * Without arguments: tests/fuzz/corpus/<decoder>/ and tests/golden/v1/codec/<decoder>/ below $srcdir. */
+ * Without arguments: tests/fuzz/corpus/<decoder>/ and tests/golden/v1/codec/<decoder>/ below
+ * $srcdir. */
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -295,7 +295,7 @@ target_index_delta (const uint8_t *p, size_t n)
   return 0;
 }
 
-/* --- JSON and text: other spellings exist, so the second encoding is compared with the first --- */
+/* --- JSON and text: other spellings exist, so the second encoding is compared to the first --- */
 
 int
 target_manifest (const uint8_t *p, size_t n)
@@ -370,7 +370,8 @@ target_key_file (const uint8_t *p, size_t n)
     paper_key_encode (secret, check, paper);
     buf_put (&b, paper, strlen (paper));
   }
-  must_encode (key_file_decode ((char *) b.data, b.len, again, check_again, &len_again), "key, again");
+  must_encode (key_file_decode ((char *) b.data, b.len, again, check_again, &len_again),
+               "key, again");
   if (len != len_again || memcmp (secret, again, 32) != 0
       || memcmp (check, check_again, (size_t) len) != 0)
     fail ("key");

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* targets - each decoder driven the way its callers do it, with an oracle.
  *
- * A target decodes the bytes, walks all that the decoder hands out, encodes it again and aborts if the
- * outcome is another object: so a decoder that reads past the end, keeps no bound, or gives one object
- * two meanings is found by mutation alone.  Returns 0 if the bytes were taken, negative if refused.
- * Used by the fuzzers, by the replay of corpora in `make check`, and by the unit tests' mutations. */
+ * A target decodes the bytes, walks all that the decoder hands out, encodes it again and aborts
+ * if the outcome is another object: so a decoder that reads past the end, keeps no bound, or
+ * gives one object two meanings is found by mutation alone.  Returns 0 if the bytes were taken,
+ * negative if refused. Used by the fuzzers, by the replay of corpora in `make check`, and by the
+ * unit tests' mutations. */
 #ifndef COFFER_TESTS_FUZZ_TARGETS_H
 #define COFFER_TESTS_FUZZ_TARGETS_H
 

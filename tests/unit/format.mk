@@ -1,6 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-check_PROGRAMS += tests/unit/format_mutation_test
-TESTS += tests/unit/format_mutation_test
+format_tests = \
+  tests/unit/format_mutation_test \
+  tests/unit/format_units_test \
+  tests/unit/format_tree_test \
+  tests/unit/format_records_test \
+  tests/unit/format_text_test
+check_PROGRAMS += $(format_tests)
+TESTS += $(format_tests)
+
 tests_unit_format_mutation_test_SOURCES = tests/unit/format_mutation_test.c
 tests_unit_format_mutation_test_LDADD = libfuzz.la $(CMOCKA_LIBS)
 tests_unit_format_mutation_test_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+
+tests_unit_format_units_test_SOURCES = tests/unit/format_units_test.c
+tests_unit_format_units_test_LDADD = libfuzz.la $(CMOCKA_LIBS)
+tests_unit_format_units_test_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+
+tests_unit_format_tree_test_SOURCES = tests/unit/format_tree_test.c
+tests_unit_format_tree_test_LDADD = libfuzz.la $(CMOCKA_LIBS)
+tests_unit_format_tree_test_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+
+tests_unit_format_records_test_SOURCES = tests/unit/format_records_test.c
+tests_unit_format_records_test_LDADD = libfuzz.la $(CMOCKA_LIBS)
+tests_unit_format_records_test_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+
+tests_unit_format_text_test_SOURCES = tests/unit/format_text_test.c
+tests_unit_format_text_test_LDADD = libfuzz.la $(CMOCKA_LIBS)
+tests_unit_format_text_test_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Guards: damage to a stored object is refused or harmless, never a crash, never an over-read (inputs
- * are allocated to the byte: run under ASan), never one object with two meanings (the oracle of
- * tests/fuzz/targets.c); and format 1 stays what it is, byte for byte. */
+/* Guards: damage to a stored object is refused or harmless, never a crash, never an over-read
+ * (inputs are allocated to the byte: run under ASan), never one object with two meanings (the
+ * oracle of tests/fuzz/targets.c); and format 1 stays what it is, byte for byte. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -33,7 +33,8 @@ read_golden (const struct example *e, struct buf *out)
 {
   const char *srcdir = getenv ("srcdir");
   char path[4096];
-  snprintf (path, sizeof path, "%s/tests/golden/v1/codec/%s/%s", srcdir ? srcdir : ".", e->decoder, e->name);
+  snprintf (path, sizeof path, "%s/tests/golden/v1/codec/%s/%s", srcdir ? srcdir : ".",
+            e->decoder, e->name);
   FILE *f = fopen (path, "rb");
   if (!f)
     fail_msg ("no golden file %s", path);
