@@ -3,4 +3,18 @@ noinst_LTLIBRARIES += libblob.la
 libblob_la_CFLAGS = $(AM_CFLAGS) $(CURL_CFLAGS) $(CRYPTO_CFLAGS) $(EXPAT_CFLAGS) $(JANSSON_CFLAGS)
 libblob_la_LIBADD = libbase.la $(CURL_LIBS) $(CRYPTO_LIBS) $(EXPAT_LIBS) $(JANSSON_LIBS)
 libblob_la_SOURCES = \
-	%D%/blob.c %D%/blob.h
+	%D%/blob.c %D%/blob.h \
+	%D%/breaker.c %D%/breaker.h \
+	%D%/fault.c %D%/fault.h \
+	%D%/fault_rules.c %D%/fault_rules.h \
+	%D%/fdcache.c %D%/fdcache.h \
+	%D%/file.c %D%/file.h %D%/file_priv.h \
+	%D%/file_dirs.c \
+	%D%/file_list.c \
+	%D%/memory.c %D%/memory.h \
+	%D%/meter.c %D%/meter.h \
+	%D%/retry.c %D%/retry.h \
+	%D%/schedule.c %D%/schedule.h \
+	%D%/throttle.c %D%/throttle.h \
+	%D%/throttled.c %D%/throttled.h \
+	%D%/url.c %D%/url.h
