@@ -26,8 +26,9 @@ DEFINE_FREEP (secret);
 /* What unlocks a slot: a key file (also with a paper key's text in it), or a passphrase file. */
 struct unlock {
   const char *key_file;        /* path or NULL */
-  /* path or NULL ("-": standard input); one trailing newline is not part */
-  const char *passphrase_file;
+  const char *passphrase_file; /* path, "-" for standard input, or NULL; one newline at the end is
+                                * not part of it.  Refused like a key file where others may read it.
+                                * */
 };
 /* Reads a key file; refuses one that others can read (mode & 077: ERR_DENIED, logged with the
  * fix). */
@@ -39,13 +40,15 @@ struct keyring; /* K_cfg, and the master key or one vault's key */
 void keyring_free (struct keyring *k);
 DEFINE_FREEP (keyring);
 
-/* Makes a store: superblock, one slot, both with if_absent.  Nothing is overwritten: a store or any
- * other object under coffer.json is ERR_EXISTS.  With MARKER_CHECK the prefix must be empty
- * otherwise. */
+/* Makes a store: one slot, then the superblock, both with if_absent.  Nothing is overwritten:
+ * anything under coffer.json, or under vaults/ (a store that lost its superblock), is ERR_EXISTS.
+ * What a failure leaves is at most a slot that opens nothing. */
 int store_init (struct blob *b, const struct unlock *u, const char *label,
                 struct keyring **out) WARN_UNUSED;
-/* Opens a store: ERR_MISSING (no coffer.json here: not a store), ERR_FORMAT (not coffer's, or
- * altered), ERR_VERSION, ERR_AUTH (no slot opens with this key: nothing was written). */
+/* Opens a store, without writing to it: ERR_MISSING (no coffer.json here: not a store), ERR_FORMAT
+ * (not coffer's, or altered), ERR_VERSION (a newer format or an unknown feature), ERR_AUTH (no slot
+ * opens with this key), ERR_DENIED, ERR_MISSING, ERR_FORMAT (the key file itself).  Key file and
+ * passphrase are both tried where both are given. */
 int store_open (struct blob *b, const struct unlock *u, struct keyring **out) WARN_UNUSED;
 
 const uint8_t *keyring_store_id (const struct keyring *k); /* STORE_ID_LEN bytes */
@@ -56,13 +59,15 @@ const char *keyring_scope (const struct keyring *k);
 const char *keyring_slot (const struct keyring *k);
 
 /* Slots.  SLOT_ID is 16 hex digits. */
+/* SCOPE NULL: the keyring's own.  ERR_DENIED: a scope that this keyring does not hold. */
 int slot_add (struct blob *b, const struct keyring *k, const struct unlock *u, const char *label,
-              const char *scope, char slot_id[17]) WARN_UNUSED; /* scope NULL: the keyring's own */
+              const char *scope, char slot_id[17]) WARN_UNUSED;
 /* Makes a slot for a fresh secret and prints nothing: OUT gets the paper text. */
 int slot_add_paper (struct blob *b, const struct keyring *k, const char *label, char out[80],
                     char slot_id[17]) WARN_UNUSED;
-/* Refuses the last slot with scope master (ERR_STATE). */
+/* Refuses the last slot with scope master (ERR_STATE).  ERR_MISSING: no such slot. */
 int slot_remove (struct blob *b, const struct keyring *k, const char *slot_id) WARN_UNUSED;
+/* Slots in order of their ids; damaged ones are left out (logged). */
 struct slot_info {
   char id[17];
   struct key_slot slot; /* payload and commit are of no use to the caller */

@@ -9,13 +9,15 @@ libstore_la_SOURCES = \
 	%D%/gear.c \
 	%D%/hmac.c %D%/hmac.h \
 	%D%/index.c %D%/index.h \
-	%D%/keys.h %D%/keys_priv.h \
+	%D%/key_file.c \
+	%D%/keys.c %D%/keys.h %D%/keys_priv.h \
 	%D%/packer.c \
 	%D%/pipeline.c %D%/pipeline.h %D%/pipeline_priv.h \
 	%D%/probe.c %D%/probe.h \
 	%D%/seal.c %D%/seal.h \
 	%D%/secret.c \
 	%D%/sha256.c \
+	%D%/slots.c %D%/slots_priv.h \
 	%D%/unit_id.c \
 	%D%/upload.c \
 	%D%/vault_keys.c

@@ -2,6 +2,7 @@
 store_tests = \
 	tests/unit/store_chunker_test \
 	tests/unit/store_crypto_test \
+	tests/unit/store_keys_test \
 	tests/unit/store_seal_test
 check_PROGRAMS += $(store_tests)
 TESTS += $(store_tests)
@@ -19,3 +20,7 @@ tests_unit_store_seal_test_LDADD = $(store_test_libs)
 tests_unit_store_chunker_test_SOURCES = %D%/store_chunker_test.c
 tests_unit_store_chunker_test_CFLAGS = $(store_test_cflags)
 tests_unit_store_chunker_test_LDADD = $(store_test_libs)
+
+tests_unit_store_keys_test_SOURCES = %D%/store_keys_test.c
+tests_unit_store_keys_test_CFLAGS = $(store_test_cflags)
+tests_unit_store_keys_test_LDADD = $(store_test_libs)
