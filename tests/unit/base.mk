@@ -1,1 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+check_PROGRAMS += tests/unit/base_config_test
+TESTS += tests/unit/base_config_test
+tests_unit_base_config_test_SOURCES = %D%/base_config_test.c
+tests_unit_base_config_test_LDADD = libbase.la $(CMOCKA_LIBS)
+tests_unit_base_config_test_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
