@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* config - the settings of a mount: from a file, from `-o`, or by default (config_table.h).
  *
- * A file is libconfuse's syntax: `name = value` lines, `region "eu" { name = value ... }` sections and
- * comments from '#'.  A name that is not in the table, a value that is none and a number out of its
- * bounds are refused with file and line.  A setting given twice: the last one holds, and `-o` is read
- * after the file.  A region's setting falls back to the one at top level, then to the default.
+ * A file is libconfuse's syntax: `name = value` lines, `region "eu" { name = value ... }` sections
+ * and comments from '#'.  A name that is not in the table, a value that is none and a number out
+ * of its bounds are refused with file and line.  A setting given twice: the last one holds, and
+ * `-o` is read after the file.  A region's setting falls back to the one at top level, then to the
+ * default.
  *
  * Secrets do not stand here: only names of files that hold them, whose modes are checked by whoever
  * reads them (store/keys.h).  A configuration file that others can write is refused (ERR_DENIED).
  *
- * Errors: ERR_INVALID with a sentence in WHY that says where, what and what is accepted; ERR_LIMIT out
- * of bounds; ERR_NOENT, ERR_DENIED, ERR_IO for the file; ERR_NOMEM.  Nothing is logged.
+ * Errors: ERR_INVALID with a sentence in WHY that says where, what and what is accepted; ERR_LIMIT
+ * out of bounds; ERR_NOENT, ERR_DENIED, ERR_IO for the file; ERR_NOMEM.  Nothing is logged.
  * Threads: one; config_load uses state of its own and must not run twice at once. */
 #ifndef COFFER_BASE_CONFIG_H
 #define COFFER_BASE_CONFIG_H
@@ -56,8 +57,8 @@ struct config_row {
 const struct config_row *config_row (enum config_id id);
 const char *config_type_name (enum config_type type);
 
-/* What a rate may be is known to a higher layer: it says so here, once, at start.  Without it any text
- * is a rate.  FN returns 0 or ERR_INVALID. */
+/* What a rate may be is known to a higher layer: it says so here, once, at start.  Without it any
+ * text is a rate.  FN returns 0 or ERR_INVALID. */
 typedef int (*config_rate_fn) (const char *text);
 void config_check_rate (config_rate_fn fn);
 
@@ -97,8 +98,9 @@ void config_dump (const struct config *c, struct buf *out);
 /* The settings of SCOPE as mdoc, for coffer.conf(5). */
 void config_man (enum config_scope scope, struct buf *out);
 
-/* "10GiB", "64k", "1000": digits, at most three decimals, and B, k M G T P or KiB... (powers of 1024)
- * or kB MB... (powers of 1000).  "30s", "1.5h", "500ms", "7d", "off"; a bare number is seconds. */
+/* "10GiB", "64k", "1000": digits, at most three decimals, and B, k M G T P or KiB... (powers of
+ * 1024) or kB MB... (powers of 1000).  "30s", "1.5h", "500ms", "7d", "off"; a bare number is
+ * seconds. */
 int config_parse_size (const char *text, int64_t *out) WARN_UNUSED;
 int config_parse_duration (const char *text, int64_t *ns) WARN_UNUSED;
 int config_parse_bool (const char *text, bool *out) WARN_UNUSED;

@@ -10,8 +10,8 @@
 
 #define FILE_MAX_BYTES (1u << 20)
 
-/* libconfuse takes a file that ends inside a section for a whole one.  So this line is put behind the
- * text: inside a section it is unknown, and what swallows it is not closed either. */
+/* libconfuse takes a file that ends inside a section for a whole one.  So this line is put behind
+ * the text: inside a section it is unknown, and what swallows it is not closed either. */
 #define END_MARK "end-of-the-file"
 
 /* libconfuse's callbacks carry no pointer of the caller: one load at a time (config.h says so). */
@@ -116,7 +116,8 @@ parse (struct config *c, const char *text, const char *path, struct buf *why)
     cfg_set_validate_func (cfg, name, on_value);
   }
   cfg_set_validate_func (cfg, "region", on_region);
-  int rc = cfg_parse_buf (cfg, text) == CFG_SUCCESS && cfg_getbool (cfg, END_MARK) ? 0 : ERR_INVALID;
+  bool is_whole = cfg_parse_buf (cfg, text) == CFG_SUCCESS && cfg_getbool (cfg, END_MARK);
+  int rc = is_whole ? 0 : ERR_INVALID;
   if (rc && !why->len)
     buf_printf (why, "%s: a comment, a string or a section is not closed", path);
   if (rc == 0)

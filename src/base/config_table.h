@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* config_table - every setting of coffer, once.
  *
- * One row is: CONFIG (id, name, type, scope, unit, min, max, default, is_live, help).  From the rows
- * come the parser of the configuration file, that of `-o`, `--dump-config`, the section of
+ * One row is: CONFIG (id, name, type, scope, unit, min, max, default, is_live, help).  From the
+ * rows come the parser of the configuration file, that of `-o`, `--dump-config`, the section of
  * coffer.conf(5) (config_man) and the test that all of them agree.
  *
  *   type     see enum config_type; numbers are held in bytes, nanoseconds or as they are
- *   scope    REGIONAL: also inside `region "name" { }`, and at top level the default for all regions;
+ *   scope    REGIONAL: also inside `region "name" { }`, and at top level the default for all
+ *   regions;
  *            GLOBAL: at top level only; OPTION: on the command line (-o) only
  *   unit     of a number, for people; of a CHOICE the words, separated by '|'
  *   min max  of a number, inclusive
@@ -19,7 +20,8 @@
 CONFIG (URL, "url", STRING, REGIONAL, "", 0, 0, "", false,
         "The store: file:///DIR or s3://BUCKET/PREFIX?endpoint=... (quote it in the file).")
 CONFIG (KEY_FILE, "key-file", PATH, REGIONAL, "", 0, 0, "", false,
-        "The key file that opens the store; readable by its owner only. The default is the one that "
+        "The key file that opens the store; readable by its owner only. The default is the one "
+        "that "
         "coffer init made for this URL.")
 CONFIG (PASSPHRASE_FILE, "passphrase-file", PATH, REGIONAL, "", 0, 0, "", false,
         "A file that holds the passphrase, instead of a key file; readable by its owner only.")
@@ -30,7 +32,8 @@ CONFIG (DOWNLOAD_RATE, "download-rate", RATE, REGIONAL, "per second", 0, 0, "off
         "The same for what comes down.")
 CONFIG (RETRY, "retry", CHOICE, REGIONAL, "quick|standard|aggressive|patient|none", 0, 0, "patient",
         false,
-        "How long a request to the store is tried again: 5 seconds, one minute, five minutes in short "
+        "How long a request to the store is tried again: 5 seconds, one minute, five minutes in "
+        "short "
         "steps, one hour, not at all. Commands without a mount use quick unless this is set.")
 CONFIG (CONNECT_TIMEOUT, "connect-timeout", DURATION, REGIONAL, "", NS_PER_S, 600 * NS_PER_S, "10s",
         false, "How long a connection to the store may take.")
@@ -48,10 +51,12 @@ CONFIG (HOST_DOWNLOAD_RATE, "host-download-rate", RATE, GLOBAL, "per second", 0,
         "What may come down from all regions together.")
 
 CONFIG (STATE_DIR, "state-dir", PATH, GLOBAL, "", 0, 0, "", false,
-        "What this host must remember of open snapshots, and its index. The default is a directory of "
+        "What this host must remember of open snapshots, and its index. The default is a "
+        "directory of "
         "its own for each mount below /var/lib/coffer (root) or ~/.local/state/coffer.")
 CONFIG (CACHE_DIR, "cache-dir", PATH, GLOBAL, "", 0, 0, "", false,
-        "Where blocks read from the store are kept; may be deleted at any time; none: no cache. The "
+        "Where blocks read from the store are kept; may be deleted at any time; none: no cache. "
+        "The "
         "default is below /var/cache/coffer (root) or ~/.cache/coffer.")
 CONFIG (CACHE_SIZE, "cache-size", SIZE, GLOBAL, "bytes", 0, INT64_MAX, "10GiB", false,
         "The most that the cache may take; 0: no cache.")
@@ -82,11 +87,13 @@ CONFIG (SEAL_VERIFY, "seal-verify", CHOICE, GLOBAL, "none|list", 0, 0, "none", f
         "uploads, or a listing that shows every pack.")
 
 CONFIG (ALLOW_OTHER, "allow-other", BOOL, GLOBAL, "", 0, 0, "no", false,
-        "Let in other users than the one who mounted (and root); modes and owners are then checked.")
+        "Let in other users than the one who mounted (and root); modes and owners are then "
+        "checked.")
 CONFIG (READ_ONLY, "read-only", BOOL, GLOBAL, "", 0, 0, "no", false,
         "Mount read-only (also -o ro): nothing can be written, open snapshots stay as they are.")
 CONFIG (GUARD, "guard-mountpoint", BOOL, GLOBAL, "", 0, 0, "yes", false,
-        "Make the bare mount point unusable (mode 000 and the immutable flag), so that a backup cannot "
+        "Make the bare mount point unusable (mode 000 and the immutable flag), so that a backup "
+        "cannot "
         "end on the local disk while nothing is mounted.")
 CONFIG (FSNAME, "fsname", STRING, GLOBAL, "", 0, 0, "", false,
         "The first column of /proc/mounts. The default is the URL.")

@@ -3,7 +3,8 @@
 
 #include "base/config_priv.h"
 
-/* In libconfuse's double quotes '\' and '"' are escaped, and "${" would take from the environment. */
+/* In libconfuse's double quotes '\' and '"' are escaped, and "${" would take from the environment.
+ * */
 static void
 put_quoted (struct buf *out, const char *text)
 {

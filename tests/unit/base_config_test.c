@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Guards: what config.h promises - every row of the table works in the file and after -o, a wrong line
- * is refused with its number, a dump reads back to the same, and coffer.conf(5) holds every row. */
+/* Guards: what config.h promises - every row of the table works in the file and after -o, a wrong
+ * line is refused with its number, a dump reads back to the same, and coffer.conf(5) holds every
+ * row. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -154,7 +155,8 @@ regions (void **state)
   AUTO_BUF extra;
   buf_init (&extra, 64);
   int rc = load ("# comment\nkey-file = /k\nupload-rate = 5MB\n"
-                 "region \"eu\" {\n url = \"s3://b/p?endpoint=https://h:1\"\n upload-rate = 7MB\n}\n"
+                 "region \"eu\" {\n url = \"s3://b/p?endpoint=https://h:1\"\n upload-rate = "
+                 "7MB\n}\n"
                  "region us-2 { url = \"file:///srv\" }\n",
                  &c, &why);
   if (rc)
@@ -188,7 +190,8 @@ wrong_lines (void **state)
   refused ("region \"EU\" { url = \"file:///x\" }\n", ERR_INVALID, ":1:", "no name of a region");
   refused ("region \"eu\" {\n  url = \"file:///x\"\n  cache-size = 1G\n}\n", ERR_INVALID, ":3:",
            "cache-size");
-  refused ("region \"eu\" { url = \"a\" }\nregion \"eu\" { url = \"b\" }\n", ERR_INVALID, ":2:", "eu");
+  refused ("region \"eu\" { url = \"a\" }\nregion \"eu\" { url = \"b\" "
+           "}\n", ERR_INVALID, ":2:", "eu");
   refused ("region = eu\n", ERR_INVALID, ":1:", "");
   refused ("refresh 30s\n", ERR_INVALID, ":1:", "");
   refused ("region \"eu\" {\n url = \"file:///x\"\n", ERR_INVALID, ":4:", "'}' is missing");
