@@ -75,8 +75,8 @@ struct blob_ops {
   int (*get_all) (struct blob *b, const char *key, struct buf *out);
   int (*head) (struct blob *b, const char *key, struct blob_info *out);
   /* Keys that begin with PREFIX and are greater than START_AFTER ("" = all); DELIMITED folds what
-   * follows the next '/' after PREFIX into one is_prefix entry, which comes if its own name (with the
-   * '/') is greater than START_AFTER.  So a listing can go on after the last entry it gave. */
+   * follows the next '/' after PREFIX into one is_prefix entry, which comes if its own name (with
+   * the '/') is greater than START_AFTER.  So a listing can go on after the last entry it gave. */
   int (*list) (struct blob *b, const char *prefix, const char *start_after, bool is_delimited,
                blob_list_fn fn, void *ctx);
   int (*del) (struct blob *b, const char *const *keys, size_t n);
@@ -92,7 +92,8 @@ struct meter;
 struct blob {
   const struct blob_ops *ops;
   unsigned caps;       /* enum blob_cap, immutable after open */
-  struct meter *meter; /* counters of the whole stack, owned by the innermost; may be NULL (blob/meter.h) */
+  /* counters of the whole stack, owned by the innermost; may be NULL (blob/meter.h) */
+  struct meter *meter;
 };
 
 int blob_put (struct blob *b, const char *key, const void *data, size_t len,

@@ -2,9 +2,9 @@
 /* fault - a wrapper around a blob that fails on purpose, for tests.
  *
  * Rules (blob/fault_rules.h) say which call fails and how; every call is counted and recorded, so a
- * test can run a scenario once, learn how many calls it makes, and then run it again for each of them.
- * With drop_unacked, a put that is under way in another thread when the store dies and that made a
- * new object is taken back: it is as if it had never arrived.
+ * test can run a scenario once, learn how many calls it makes, and then run it again for each of
+ * them. With drop_unacked, a put that is under way in another thread when the store dies and that
+ * made a new object is taken back: it is as if it had never arrived.
  *
  * A multi-key delete is one call; its key is the first.  Threads: any. */
 #ifndef COFFER_BLOB_FAULT_H
@@ -21,7 +21,8 @@ struct fault_call {
   bool is_forwarded;
 };
 
-/* Takes INNER on every path.  SPEC may be NULL or "" (record only); ERR_INVALID where it is wrong. */
+/* Takes INNER on every path.  SPEC may be NULL or "" (record only); ERR_INVALID where it is
+ * wrong. */
 int blob_fault_new (struct blob **take, const char *spec, struct blob **out) WARN_UNUSED;
 /* Replaces the rules; counts begin anew. */
 int blob_fault_set (struct blob *b, const char *spec) WARN_UNUSED;

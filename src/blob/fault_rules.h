@@ -14,7 +14,8 @@
  *           lose:ERR     forwarded, then ERR is returned instead of success
  *           stall[:MS]   waits so long, or until blob_fault_release, then goes on
  *           corrupt[:N]  byte N of what a get returned is altered (default 0)
- *           truncate:N   get_all returns N bytes, get beyond byte N is ERR_LIMIT, list stops after N
+ *           truncate:N   get_all returns N bytes, get beyond byte N is ERR_LIMIT, list stops after
+ *                        N
  *           dead         not forwarded; this and every later call returns ERR_AGAIN
  *           dead-after   forwarded, the reply lost; every later call returns ERR_AGAIN
  *           exit         the process ends with status 137, as if killed, before the call

@@ -112,7 +112,8 @@ is_current (int fd)
   return fstat (fd, &st) == 0 && st.st_nlink > 0;
 }
 
-/* Puts a fresh descriptor into the table; where all slots are in use it stays the caller's alone. */
+/* Puts a fresh descriptor into the table; where all slots are in use it stays the caller's
+ * alone. */
 static void
 adopt (struct fdcache *c, const char *key, struct fdcache_ref *ref)
 {

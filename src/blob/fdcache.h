@@ -15,7 +15,8 @@
 #include "base/err.h"
 #include "base/lock.h"
 
-#define FDCACHE_SLOTS 64 /* 16 MiB packs: 1 GiB of the store within reach; far below any RLIMIT_NOFILE */
+/* 16 MiB packs: 1 GiB of the store within reach; far below any RLIMIT_NOFILE */
+#define FDCACHE_SLOTS 64
 
 struct fdcache_slot {
   char *key; /* NULL: free */
@@ -39,7 +40,8 @@ struct fdcache_ref {
 void fdcache_init (struct fdcache *c);
 void fdcache_release (struct fdcache *c); /* no reference may be out */
 /* Opens KEY below DIR_FD for reading.  ERR_MISSING where there is no such regular file. */
-int fdcache_open (struct fdcache *c, int dir_fd, const char *key, struct fdcache_ref *out) WARN_UNUSED;
+int fdcache_open (struct fdcache *c, int dir_fd, const char *key,
+                  struct fdcache_ref *out) WARN_UNUSED;
 void fdcache_done (struct fdcache *c, struct fdcache_ref *ref);
 void fdcache_drop (struct fdcache *c, const char *key); /* KEY was replaced or deleted */
 

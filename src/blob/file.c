@@ -57,7 +57,8 @@ leave (struct blob_file *f, const char *what, const char *key, int rc, int errnu
     return rc;
   const char *advice = rc == ERR_FULL ? "; free space on that file system"
                        : rc == ERR_DENIED ? "; check owner and mode of the store's files" : "";
-  log_err ("cannot %s in the directory store%s store=%s key=%s err=\"%s\"", what, advice, f->root, key,
+  log_err ("cannot %s in the directory store%s store=%s key=%s err=\"%s\"", what, advice, f->root,
+           key,
            errnum ? strerror (errnum) : err_str (rc));
   meter_error (f->blob.meter, rc, "%s %s/%s: %s", what, f->root, key,
                errnum ? strerror (errnum) : err_str (rc));
@@ -69,7 +70,8 @@ static int
 open_tmp (struct blob_file *f, char *name, int *fd)
 {
   uint64_t salt = 0;
-  (void) !getrandom (&salt, sizeof salt, GRND_NONBLOCK); /* pid and counter alone suffice on one host */
+  /* pid and counter alone suffice on one host */
+  (void) !getrandom (&salt, sizeof salt, GRND_NONBLOCK);
   snprintf (name, TMP_NAME_MAX, FILE_TMP "/%d-%" PRIx64 "-%" PRIx64, (int) getpid (), salt,
             (uint64_t) f->tmp_counter++);
   for (int i = 0; i < 2; i++) {

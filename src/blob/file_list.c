@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Listing a directory store in byte order of full keys.
  *
- * A directory's entries are sorted with a '/' after each directory's name; visiting them in that order,
- * depth first, gives the keys in order ("a-b" < "a/x" < "a.b" would be wrong: '-' < '.' < '/').  A whole
- * directory is in memory at a time, its descriptor closed before the next is opened. */
+ * A directory's entries are sorted with a '/' after each directory's name; visiting them in that
+ * order, depth first, gives the keys in order ("a-b" < "a/x" < "a.b" would be wrong: '-' < '.' <
+ * '/').  A whole directory is in memory at a time, its descriptor closed before the next is
+ * opened. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -75,7 +76,8 @@ is_dir_wanted (const struct walk *w, const char *path, size_t len)
   size_t n = len < w->prefix_len ? len : w->prefix_len;
   if (strncmp (path, w->prefix, n) != 0)
     return false;
-  /* All keys below are smaller than START_AFTER unless it is below as well or PATH sorts after it. */
+  /* All keys below are smaller than START_AFTER unless it is below as well or PATH sorts after
+   * it. */
   return strncmp (path, w->start_after, len) >= 0;
 }
 
@@ -189,7 +191,8 @@ file_list (struct blob *b, const char *prefix, const char *start_after, bool is_
            blob_list_fn fn, void *ctx)
 {
   struct walk w = { .file = (struct blob_file *) b, .prefix = prefix, .start_after = start_after,
-                    .prefix_len = strlen (prefix), .is_delimited = is_delimited, .fn = fn, .ctx = ctx };
+                    .prefix_len = strlen (prefix), .is_delimited = is_delimited,
+                    .fn = fn, .ctx = ctx };
   meter_request (b->meter, BLOB_OP_LIST);
   if (w.prefix_len > BLOB_KEY_MAX)
     return 0;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* memory - a blob store in memory, for tests: as strict as the others, with a clock that can be set.
+/* memory - a blob store in memory, for tests: as strict as the others, with a clock that can be
+ * set.
  *
- * Several blobs may share one store (two hosts of one vault); each is cancelled by itself.  The store
- * lives until the last of them is freed. */
+ * Several blobs may share one store (two hosts of one vault); each is cancelled by itself.  The
+ * store lives until the last of them is freed. */
 #ifndef COFFER_BLOB_MEMORY_H
 #define COFFER_BLOB_MEMORY_H
 

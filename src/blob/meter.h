@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* meter - the counters of one stack of blobs, for `status` and `metrics`.
  *
- * The innermost backend makes the meter and frees it; wrappers borrow it (blob->meter).  Requests and
- * bytes are counted where they happen, so retries are in them.  Bytes are those on the wire (HTTP:
- * with headers, without TLS framing) or those given to the file system.
+ * The innermost backend makes the meter and frees it; wrappers borrow it (blob->meter).  Requests
+ * and bytes are counted where they happen, so retries are in them.  Bytes are those on the wire
+ * (HTTP: with headers, without TLS framing) or those given to the file system.
  *
  * Threads: any.  `lock` is a leaf.  Every function takes a NULL meter and does nothing. */
 #ifndef COFFER_BLOB_METER_H
@@ -16,7 +16,8 @@
 
 struct blob;
 
-enum blob_op { BLOB_OP_PUT, BLOB_OP_GET, BLOB_OP_HEAD, BLOB_OP_LIST, BLOB_OP_DELETE, BLOB_OP_COUNT };
+enum blob_op { BLOB_OP_PUT, BLOB_OP_GET, BLOB_OP_HEAD, BLOB_OP_LIST, BLOB_OP_DELETE,
+               BLOB_OP_COUNT };
 
 struct blob_stats {
   uint64_t requests[BLOB_OP_COUNT];

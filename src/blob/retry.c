@@ -12,7 +12,8 @@
 #include "blob/meter.h"
 
 #define SLICE_NS (50 * NS_PER_MS)         /* how soon a cancel is noticed */
-#define RETRY_AFTER_MAX (120 * NS_PER_S)  /* a store that asks for more gets asked again all the same */
+/* a store that asks for more gets asked again all the same */
+#define RETRY_AFTER_MAX (120 * NS_PER_S)
 #define FORMAT_TRIES 2
 #define LOG_EVERY (10 * NS_PER_S)
 #define THROTTLED_FACTOR 4 /* who is asked to slow down begins with longer waits */
@@ -131,7 +132,8 @@ tell (struct tries *t, int rc, int64_t wait)
       || !atomic_compare_exchange_strong (&t->r->logged_at, &last, now))
     return;
   log_warn ("%s failed, will try again op=%s key=%s err=\"%s\" attempt=%u wait_ms=%lld",
-            rc == ERR_THROTTLED ? "the store asks for fewer requests; a request" : "a request to the store",
+            rc == ERR_THROTTLED ? "the store asks for fewer requests; a request"
+                                  : "a request to the store",
             blob_op_name (t->op), t->key, err_str (rc), t->failed, (long long) (wait / NS_PER_MS));
 }
 
@@ -152,7 +154,8 @@ again (struct tries *t, int *rc)
   if (used + wait > budget) {
     if (t->failed > 1)
       log_err ("gave up after several attempts op=%s key=%s err=\"%s\" attempts=%u seconds=%lld",
-               blob_op_name (t->op), t->key, err_str (*rc), t->failed, (long long) (used / NS_PER_S));
+               blob_op_name (t->op), t->key, err_str (*rc), t->failed,
+               (long long) (used / NS_PER_S));
     return false;
   }
   meter_retry (t->r->blob.meter);

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* retry - a wrapper that tries again what may succeed later.
  *
- * Transient errors (ERR_AGAIN, ERR_THROTTLED) are tried again with exponential backoff and full jitter
- * until the preset's time is over; a Retry-After of the store is the least wait.  ERR_FORMAT of a read
- * (an answer that cannot be true) is tried twice more: a proxy's mishap heals, damage does not.
- * All else is returned at once.
+ * Transient errors (ERR_AGAIN, ERR_THROTTLED) are tried again with exponential backoff and full
+ * jitter until the preset's time is over; a Retry-After of the store is the least wait.  ERR_FORMAT
+ * of a read (an answer that cannot be true) is tried twice more: a proxy's mishap heals, damage
+ * does not. All else is returned at once.
  *
  * An if_absent put whose reply was lost finds its own object: after a transient error ERR_EXISTS is
- * answered by reading back and comparing, and the same bytes are success.  A listing goes on after the
- * last entry it gave, so the caller sees each entry once.
+ * answered by reading back and comparing, and the same bytes are success.  A listing goes on after
+ * the last entry it gave, so the caller sees each entry once.
  *
  * Sits ABOVE throttle and breaker, so that every attempt pays.  Threads: any; no lock is held. */
 #ifndef COFFER_BLOB_RETRY_H

@@ -45,7 +45,8 @@ find_unit (const char *s, size_t n, uint64_t *eighths)
 static int
 parse_rate (const char *s, size_t n, uint64_t *out)
 {
-  if ((n == 3 && strncasecmp (s, "off", 3) == 0) || (n == 9 && strncasecmp (s, "unlimited", 9) == 0)) {
+  if ((n == 3 && strncasecmp (s, "off", 3) == 0)
+      || (n == 9 && strncasecmp (s, "unlimited", 9) == 0)) {
     *out = 0;
     return 0;
   }

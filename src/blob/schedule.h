@@ -5,12 +5,12 @@
  *   08:00-18:00=20MB,*=100MB        by day, and the rest of the time
  *   22:00-06:00=off,*=8Mbit         a span may pass midnight
  *
- * Hours are local time; the end of a span is not in it.  The first entry that holds wins; where none
- * does, there is no limit.
+ * Hours are local time; the end of a span is not in it.  The first entry that holds wins; where
+ * none does, there is no limit.
  *
- * A rate is digits (with at most three decimals) and a unit per second: B kB MB GB TB (powers of 1000),
- * KiB MiB GiB TiB, bit kbit Mbit Gbit, upper or lower case where that is not ambiguous; no unit: bytes;
- * "0", "off" or "unlimited": no limit.  "/s" may follow.
+ * A rate is digits (with at most three decimals) and a unit per second: B kB MB GB TB (powers of
+ * 1000), KiB MiB GiB TiB, bit kbit Mbit Gbit, upper or lower case where that is not ambiguous; no
+ * unit: bytes; "0", "off" or "unlimited": no limit.  "/s" may follow.
  * Pure: no clock, no lock, no log. */
 #ifndef COFFER_BLOB_SCHEDULE_H
 #define COFFER_BLOB_SCHEDULE_H
@@ -35,7 +35,8 @@ struct schedule {
 
 /* ERR_INVALID where TEXT is no rate, ERR_LIMIT above THROTTLE_RATE_MAX. */
 int rate_parse (const char *text, uint64_t *out) WARN_UNUSED;
-/* "20 MB/s", "1.5 MiB/s" never: decimal units, at most one decimal; "off" for 0.  OUT has 24 bytes. */
+/* "20 MB/s", "1.5 MiB/s" never: decimal units, at most one decimal; "off" for 0.  OUT has 24
+ * bytes. */
 void rate_format (uint64_t rate, char *out, size_t cap);
 
 int schedule_parse (const char *text, struct schedule *out) WARN_UNUSED;

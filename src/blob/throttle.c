@@ -7,7 +7,8 @@
 #include "base/clock.h"
 #include "base/lock.h"
 
-#define BURST_MIN 512             /* one step of a very slow link; below it the calls would cost more */
+/* one step of a very slow link; below it the calls would cost more */
+#define BURST_MIN 512
 #define SLICE_NS (50 * NS_PER_MS) /* how soon a sleeper notices a new rate or a cancel */
 
 struct waiter {
@@ -37,7 +38,8 @@ static void
 throttle_check (const struct throttle *t)
 {
   if (t->level_tn < 0 || t->level_tn > (int64_t) t->burst * NS_PER_S) {
-    fprintf (stderr, "coffer: throttle level %lld outside its burst %llu\n", (long long) t->level_tn,
+    fprintf (stderr, "coffer: throttle level %lld outside its burst %llu\n",
+             (long long) t->level_tn,
              (unsigned long long) t->burst);
     abort ();
   }
@@ -103,8 +105,9 @@ give_back_locked (struct throttle *t, uint64_t n)
   t->level_tn = n > (uint64_t) (room / NS_PER_S) ? full : t->level_tn + (int64_t) n * NS_PER_S;
 }
 
-/* Grants up to N of the tokens that are there, a burst or less but never a crumb: all of N or a full
- * burst.  Returns what was granted; where it is 0, *WAIT_NS says how long until it can be more. */
+/* Grants up to N of the tokens that are there, a burst or less but never a crumb: all of N or a
+ * full burst.  Returns what was granted; where it is 0, *WAIT_NS says how long until it can be
+ * more. */
 static uint64_t
 grant_locked (struct throttle *t, uint64_t n, int64_t *wait_ns)
 {
@@ -148,7 +151,8 @@ unqueue_locked (struct throttle *t, struct waiter *w)
 
 /* Only the head of the queue sleeps for tokens; the others wait to become the head. */
 static int
-take_in_turn_locked (struct throttle *t, struct waiter *me, uint64_t n, const _Atomic bool *cancelled)
+take_in_turn_locked (struct throttle *t, struct waiter *me, uint64_t n,
+                     const _Atomic bool *cancelled)
 {
   uint64_t have = 0;
   while (have < n) {

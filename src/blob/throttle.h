@@ -7,17 +7,19 @@
  *
  * Invariants (throttle_check, always compiled in):
  *   I1  0 <= level <= burst.
- *   I2  tokens granted in any window of T seconds <= burst + rate * T.      (the promise to the user)
- *   I3  waiters are served in arrival order; a large N cannot starve.       (a queue, not a broadcast)
+ *   I2  tokens granted in any window of T seconds <= burst + rate * T.      (the promise to the
+ *       user)
+ *   I3  waiters are served in arrival order; a large N cannot starve.       (a queue, not a
+ *       broadcast)
  *   I4  rate == 0 means unlimited: take returns at once, level is unused.
  *
- * The default burst is what drips in during 24 ms, so no window of 100 ms exceeds 124 % of the rate.
- * Arithmetic is 64-bit token-nanoseconds, never floating point: a limit must not drift after a month.
- * burst <= 2^33, so burst * 10^9 fits an int64_t; larger is ERR_LIMIT at throttle_new.
+ * The default burst is what drips in during 24 ms, so no window of 100 ms exceeds 124 % of the
+ * rate. Arithmetic is 64-bit token-nanoseconds, never floating point: a limit must not drift after
+ * a month. burst <= 2^33, so burst * 10^9 fits an int64_t; larger is ERR_LIMIT at throttle_new.
  * N > burst is legal and is granted as several bursts.
  *
- * Threads: any.  `lock` is a leaf (LOCK_THROTTLE); nothing is called and nothing is logged under it.
- * Does NOT: retry, reorder, or know what a request is.  Blocking is its only side effect. */
+ * Threads: any.  `lock` is a leaf (LOCK_THROTTLE); nothing is called and nothing is logged under
+ * it. Does NOT: retry, reorder, or know what a request is.  Blocking is its only side effect. */
 #ifndef COFFER_BLOB_THROTTLE_H
 #define COFFER_BLOB_THROTTLE_H
 
@@ -39,14 +41,15 @@ int throttle_new (uint64_t rate, uint64_t burst, struct throttle **out) WARN_UNU
 void throttle_free (struct throttle *t); /* nobody may be waiting */
 DEFINE_FREEP (throttle);
 
-/* Take N tokens, sleeping as needed.  Returns 0, or ERR_CANCELLED soon after throttle_cancel was called
- * or *CANCELLED (may be NULL) became true; tokens taken so far are given back.  Signals do not end
- * the wait. */
+/* Take N tokens, sleeping as needed.  Returns 0, or ERR_CANCELLED soon after throttle_cancel was
+ * called or *CANCELLED (may be NULL) became true; tokens taken so far are given back.  Signals do
+ * not end the wait. */
 int throttle_take (struct throttle *t, uint64_t n, const _Atomic bool *cancelled) WARN_UNUSED;
 
 /* All waits, and all takes to come, end in ERR_CANCELLED. */
 void throttle_cancel (struct throttle *t);
-/* A new rate, for those who wait as well (within 50 ms).  Above THROTTLE_RATE_MAX it is cut to that. */
+/* A new rate, for those who wait as well (within 50 ms).  Above THROTTLE_RATE_MAX it is cut to
+ * that. */
 void throttle_set_rate (struct throttle *t, uint64_t rate);
 uint64_t throttle_rate (struct throttle *t);
 uint64_t throttle_granted (struct throttle *t);   /* tokens in all, for metrics */
@@ -58,8 +61,10 @@ struct throttle_set {
   struct throttle *t[THROTTLE_SET_MAX];
 };
 /* Takes N from each bucket in order. */
-int throttle_set_take (const struct throttle_set *set, uint64_t n, const _Atomic bool *cancelled) WARN_UNUSED;
-/* The largest step, at most MAX, that keeps traffic smooth: the smallest burst of a limited bucket. */
+int throttle_set_take (const struct throttle_set *set, uint64_t n,
+                       const _Atomic bool *cancelled) WARN_UNUSED;
+/* The largest step, at most MAX, that keeps traffic smooth: the smallest burst of a limited
+ * bucket. */
 size_t throttle_set_step (const struct throttle_set *set, size_t max);
 /* The smallest rate in force; 0 where none is. */
 uint64_t throttle_set_rate_of (const struct throttle_set *set);

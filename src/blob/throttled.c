@@ -54,7 +54,8 @@ throttled_put (struct blob *b, const char *key, const void *data, size_t len,
   bool is_limited = throttle_set_rate_of (&t->up) != 0;
   if (!is_limited) /* one write(2); a limit set meanwhile holds from the next object on */
     return throttle_set_take (&t->up, len, &t->is_cancelled) ? ERR_CANCELLED
-                                                             : blob_put (t->inner, key, data, len, opts);
+                                                             : blob_put (t->inner, key, data, len,
+                                                                         opts);
   struct blob_put_opts with_progress = *opts;
   with_progress.progress = on_progress;
   with_progress.ctx = &p;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* throttled - a wrapper that pays for the bytes of a store without a network of its own (file://).
  *
- * Reads and writes are paid in steps of at most THROTTLED_STEP, each before it happens, so the traffic
- * is as smooth as the buckets promise.  An HTTP backend is not wrapped: it pays for what it puts on
- * the wire itself.  Needs an inner put that calls opts->progress as it goes (blob/file.h does).
- * Heads, lists and deletes are free. */
+ * Reads and writes are paid in steps of at most THROTTLED_STEP, each before it happens, so the
+ * traffic is as smooth as the buckets promise.  An HTTP backend is not wrapped: it pays for what it
+ * puts on the wire itself.  Needs an inner put that calls opts->progress as it goes (blob/file.h
+ * does). Heads, lists and deletes are free. */
 #ifndef COFFER_BLOB_THROTTLED_H
 #define COFFER_BLOB_THROTTLED_H
 

@@ -8,7 +8,8 @@
  *       region      AWS_REGION, AWS_DEFAULT_REGION, the profile's, or us-east-1
  *       ca-file     PEM bundle to trust instead of the system's
  *       profile     of AWS's shared configuration and credentials files
- *       imds        1: ask the instance's metadata service, 0: never; else when nothing else is found
+ *       imds        1: ask the instance's metadata service, 0: never; else when nothing else is
+ *                   found
  *       unsigned-payload  1: do not sign bodies (https only)
  *   memory:            in memory, private to this blob (tests)
  *   fault+URL&rules=...   the same store behind blob/fault.h; the rules of blob/fault_rules.h are
@@ -31,9 +32,10 @@ struct blob_open_opts {
   int stall_timeout_ms;         /* no byte moves for so long: ERR_AGAIN; 0: 30 s */
 };
 
-/* OPTS may be NULL.  ERR_INVALID: the URL is wrong (logged, says where).  An unreachable or refusing
- * store is not noticed here but at the first call, except a missing directory. */
-int blob_open_url (const char *url, const struct blob_open_opts *opts, struct blob **out) WARN_UNUSED;
+/* OPTS may be NULL.  ERR_INVALID: the URL is wrong (logged, says where).  An unreachable or
+ * refusing store is not noticed here but at the first call, except a missing directory. */
+int blob_open_url (const char *url, const struct blob_open_opts *opts,
+                   struct blob **out) WARN_UNUSED;
 
 /* URL without what must not be shown (rules, user information) for messages; OUT has CAP bytes. */
 void blob_url_redact (const char *url, char *out, size_t cap);

@@ -12,7 +12,8 @@
 #include "base/log.h"
 #include "format/pack.h"
 
-_Static_assert (PACK_MAX_BYTES == 1u << KEY_OFF_BITS, "an offset in a pack fits its part of the key");
+_Static_assert (PACK_MAX_BYTES == 1u << KEY_OFF_BITS,
+                "an offset in a pack fits its part of the key");
 
 int64_t
 unit_key (const uint8_t store[STORE_ID_LEN], const uint8_t pack[PACK_NAME_LEN], uint32_t off)
@@ -131,8 +132,8 @@ blockcache_free (struct blockcache *c)
   cache_release (c);
 }
 
-/* Adds an op, with room for N bytes in the ring for a put; NULL: full.  The caller fills the op, and
- * then sets is_ready. */
+/* Adds an op, with room for N bytes in the ring for a put; NULL: full.  The caller fills the op,
+ * and then sets is_ready. */
 static struct op *
 op_add_locked (struct blockcache *c, enum op_kind kind, uint32_t n)
 {

@@ -60,7 +60,8 @@ static const char *const sql[] = {
 #define STMTS (sizeof sql / sizeof sql[0])
 _Static_assert (sizeof (struct stmts) == STMTS * sizeof (sqlite3_stmt *), "a statement per member");
 
-static const char pragmas[] = "PRAGMA synchronous=OFF; PRAGMA temp_store=MEMORY; PRAGMA mmap_size=0;"
+static const char pragmas[] = "PRAGMA synchronous=OFF; PRAGMA temp_store=MEMORY; "
+  "PRAGMA mmap_size=0;"
                               "PRAGMA cell_size_check=ON; PRAGMA trusted_schema=OFF;";
 
 int
@@ -89,7 +90,8 @@ db_int (sqlite3_stmt *s, int64_t otherwise, int64_t *out)
 }
 
 /* Files that SQLite may open. */
-static const char *const names[] = { "index.db", "index.db-journal", "index.db-wal", "index.db-shm" };
+static const char *const names[] = { "index.db", "index.db-journal", "index.db-wal",
+                                     "index.db-shm" };
 #define NAMES (sizeof names / sizeof names[0])
 
 static void

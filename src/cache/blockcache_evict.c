@@ -98,7 +98,8 @@ count_up (struct blockcache *c, bool with_pins)
 
 /* Copies one record of the segment that goes. */
 static int
-keep_unit (struct blockcache *c, int fd, const struct unit_row *row, enum seg_kind kind, bool *is_kept)
+keep_unit (struct blockcache *c, int fd, const struct unit_row *row, enum seg_kind kind,
+           bool *is_kept)
 {
   size_t n = (size_t) row->len + REC_HEADER_LEN;
   if (n > QUEUE_BYTES)
@@ -217,7 +218,8 @@ evict_for (struct blockcache *c, uint64_t cap, bool *is_room)
     int rc = totals (c, &t);
     if (rc != 0)
       return rc;
-    uint64_t reserve = index_bytes (c) + seg_size (c); /* a segment exists twice while it is moved */
+    /* a segment exists twice while it is moved */
+    uint64_t reserve = index_bytes (c) + seg_size (c);
     uint64_t budget = limit (c) > reserve ? limit (c) - reserve : 0;
     if (t.bytes + cap <= budget) {
       *is_room = true;

@@ -2,24 +2,25 @@
 /* blockcache_priv - how the block cache is made.
  *
  * DIR/index.db   SQLite: units (where each is), segs (the data files), pins
- * DIR/<id>.seg   segments: records [header 64][sealed unit] appended, never changed, removed as a whole
+ * DIR/<id>.seg   segments: records [header 64][sealed unit] appended, never changed, removed as a
+ *                whole
  * DIR/lock       flock while the index is opened, made or started afresh
  *
- * A unit's key is 38 bits of its pack's name (and store) over 26 bits of offset (PACK_MAX_BYTES), so that
- * the units of a pack are neighbours in the table.  The key is a hint: the record's header names store,
- * pack and offset in full and decides.
+ * A unit's key is 38 bits of its pack's name (and store) over 26 bits of offset (PACK_MAX_BYTES),
+ * so that the units of a pack are neighbours in the table.  The key is a hint: the record's header
+ * names store, pack and offset in full and decides.
  *
  * Segments are of three kinds.  New units go to probation.  Room is made by taking the oldest
- * segment away: of probation, or of the protected kind where that has more than 4/5 of all; its units
- * that were used since they were written are written again, to the protected kind (with the mark
- * cleared), pinned ones to the pinned kind, the rest is forgotten.
+ * segment away: of probation, or of the protected kind where that has more than 4/5 of all; its
+ * units that were used since they were written are written again, to the protected kind (with the
+ * mark cleared), pinned ones to the pinned kind, the rest is forgotten.
  *
  * The index uses SQLite's rollback journal, not WAL: WAL's shared-memory file is mapped, so whoever
  * truncates it under a running mount kills the mount by SIGBUS, and this directory must survive
  * anything.  Nothing is fsynced: after a power cut the index may be garbage, and starts empty.
  *
- * One thread per cache writes (the writer); its connection and the fields under that heading are its
- * own.  Look-ups use a few read connections.  Nothing is called or logged under `lock`. */
+ * One thread per cache writes (the writer); its connection and the fields under that heading are
+ * its own.  Look-ups use a few read connections.  Nothing is called or logged under `lock`. */
 #ifndef COFFER_CACHE_BLOCKCACHE_PRIV_H
 #define COFFER_CACHE_BLOCKCACHE_PRIV_H
 
@@ -97,8 +98,10 @@ struct seg_out {
 
 struct stmts {
   sqlite3_stmt *begin, *commit, *rollback;
-  sqlite3_stmt *unit_get, *unit_put, *unit_del, *unit_use, *units_of_seg, *units_del_seg, *units_pin;
-  sqlite3_stmt *seg_new, *seg_del, *seg_close, *seg_is, *seg_add, *seg_sub, *seg_sum, *seg_old, *seg_live;
+  sqlite3_stmt *unit_get, *unit_put, *unit_del, *unit_use, *units_of_seg, *units_del_seg,
+    *units_pin;
+  sqlite3_stmt *seg_new, *seg_del, *seg_close, *seg_is, *seg_add, *seg_sub, *seg_sum, *seg_old,
+    *seg_live;
   sqlite3_stmt *pin_is, *pin_add, *pin_del, *pin_any, *segs_unpin;
 };
 
@@ -148,7 +151,8 @@ struct blockcache {
 
 /* blockcache.c */
 int make_dir (const char *dir) WARN_UNUSED; /* with its parents; the last one 0700 */
-int64_t unit_key (const uint8_t store[STORE_ID_LEN], const uint8_t pack[PACK_NAME_LEN], uint32_t off);
+int64_t unit_key (const uint8_t store[STORE_ID_LEN], const uint8_t pack[PACK_NAME_LEN],
+                  uint32_t off);
 void record_header_put (uint8_t out[REC_HEADER_LEN], const struct unit_name *u, uint32_t len);
 bool record_header_is (const uint8_t in[REC_HEADER_LEN], const struct unit_name *u, uint32_t len);
 
@@ -174,8 +178,8 @@ void seg_release (struct blockcache *c, int64_t seg, int fd);
 void seg_remove (struct blockcache *c, int64_t seg); /* truncates and unlinks the file */
 void seg_fds_close (struct blockcache *c);
 bool seg_read (int fd, uint32_t pos, uint32_t len, const struct unit_name *u, uint8_t *out);
-/* Returns an SQLite code or 0; what is wrong with the data file goes to *err.  A segment of KIND has
- * room for LEN bytes more; ERR_LIMIT: pins fill the cache. */
+/* Returns an SQLite code or 0; what is wrong with the data file goes to *err.  A segment of KIND
+ * has room for LEN bytes more; ERR_LIMIT: pins fill the cache. */
 int seg_out_ready (struct blockcache *c, enum seg_kind kind, uint32_t len, int *err) WARN_UNUSED;
 /* Appends a record, and its row. */
 int seg_append (struct blockcache *c, enum seg_kind kind, const uint8_t *rec, uint32_t len,

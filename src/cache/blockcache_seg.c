@@ -16,8 +16,8 @@
 #include "base/log.h"
 
 #define SEG_FLAGS (O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
-/* A segment's number is its order of birth over random bits: an index that was started afresh must not
- * give the file names out again that a process with the old index still uses. */
+/* A segment's number is its order of birth over random bits: an index that was started afresh must
+ * not give the file names out again that a process with the old index still uses. */
 #define SEG_RANDOM_BITS 24
 
 void
@@ -123,7 +123,8 @@ seg_create (struct blockcache *c, int64_t last, struct seg_out *out)
   uint32_t salt = 0;
   if (getrandom (&salt, sizeof salt, 0) < 0)
     salt = (uint32_t) getpid ();
-  out->id = ((last >> SEG_RANDOM_BITS) + 1) << SEG_RANDOM_BITS | (salt & ((1 << SEG_RANDOM_BITS) - 1));
+  out->id = ((last >> SEG_RANDOM_BITS) + 1) << SEG_RANDOM_BITS;
+  out->id |= salt & ((1 << SEG_RANDOM_BITS) - 1);
   seg_path (c, out->id, path);
   out->fd = open (path, O_RDWR | O_CREAT | O_EXCL | SEG_FLAGS, 0600);
   if (out->fd < 0)

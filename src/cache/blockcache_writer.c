@@ -17,7 +17,8 @@ static void
 tell (struct blockcache *c, const char *what, const char *err)
 {
   if (!c->is_told)
-    log_warn ("block cache has trouble, reads go on without it dir=%s step=%s err=\"%s\"", c->dir, what,
+    log_warn ("block cache has trouble, reads go on without it dir=%s step=%s err=\"%s\"", c->dir,
+              what,
               err);
   c->is_told = true;
 }

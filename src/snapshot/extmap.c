@@ -277,7 +277,8 @@ clear_in (struct extmap *m, uint32_t i, uint64_t off, uint64_t end)
     cut_front (&tail, end - x->off);
     if (s->count == SEG_MAX) {
       rc = split (m, i, off);
-      return rc ? rc : extmap_set (m, off, &(struct extent){ .kind = EXTENT_HOLE, .len = end - off });
+      return rc ? rc : extmap_set (m, off, &(struct extent){ .kind = EXTENT_HOLE,
+                                   .len = end - off });
     }
     x->e.len = off - x->off;
     return insert_at (m, i, pos + 1, &tail);
@@ -388,7 +389,8 @@ extmap_get (struct extmap *m, uint64_t off, struct mapped *out)
 }
 
 int
-extmap_land (struct extmap *m, uint64_t off, uint64_t len, uint32_t serial, const struct chunk_ref *ref)
+extmap_land (struct extmap *m, uint64_t off, uint64_t len, uint32_t serial,
+             const struct chunk_ref *ref)
 {
   uint64_t end = off + len;
   for (uint32_t i = m->count ? seg_find (m, off) : 0; i < m->count && m->segs[i].start < end; i++) {

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* extmap - which bytes of a file are in which chunk: a map from offset to extent, in segments.
  *
- * A segment covers a range of the file [start, next segment's start) and holds up to SEG_MAX extents that lie
- * inside it; what no extent covers is a hole.  Segments of large files are kept in the working tree's
- * database and loaded when touched, so memory does not grow with a file.  Numbers of packs are the index's.
+ * A segment covers a range of the file [start, next segment's start) and holds up to SEG_MAX
+ * extents that lie inside it; what no extent covers is a hole.  Segments of large files are kept in
+ * the working tree's database and loaded when touched, so memory does not grow with a file.
+ * Numbers of packs are the index's.
  *
- * EXTENT_FLYING (only here): the bytes are in a chunk that is being sealed; ref.off is its serial number in
- * this file.  extmap_land replaces what is left of it by the real place.
+ * EXTENT_FLYING (only here): the bytes are in a chunk that is being sealed; ref.off is its serial
+ * number in this file.  extmap_land replaces what is left of it by the real place.
  *
  * Invariants (extmap_check):
  *   M1  extents of a segment ascend, do not overlap, and lie inside the segment.
@@ -30,7 +31,9 @@ struct mapped {
 struct segment {
   uint64_t start;
   uint32_t count;
-  bool is_loaded, is_dirty /* differs from the database */, is_changed /* since the last checkpoint */;
+  bool is_loaded;
+  bool is_dirty;   /* differs from the database */
+  bool is_changed; /* since the last checkpoint */
   bool is_stored; /* a row of it exists in the database */
   struct mapped *at; /* `cap` of them when loaded */
   uint32_t cap;
@@ -60,13 +63,15 @@ void extmap_release (struct extmap *m); /* memory only */
 int extmap_set (struct extmap *m, uint64_t off, const struct extent *e) WARN_UNUSED;
 /* Removes everything from SIZE on. */
 int extmap_truncate (struct extmap *m, uint64_t size) WARN_UNUSED;
-/* The extent at OFF (cut to begin there) or, where nothing is, a hole up to the next one (len UINT64_MAX -
- * off at the end).  out->off == off. */
+/* The extent at OFF (cut to begin there) or, where nothing is, a hole up to the next one (len
+ * UINT64_MAX - off at the end).  out->off == off. */
 int extmap_get (struct extmap *m, uint64_t off, struct mapped *out) WARN_UNUSED;
 /* Replaces what is left of flying chunk SERIAL in [off, off + len) by REF. */
-int extmap_land (struct extmap *m, uint64_t off, uint64_t len, uint32_t serial, const struct chunk_ref *ref) WARN_UNUSED;
+int extmap_land (struct extmap *m, uint64_t off, uint64_t len, uint32_t serial,
+                 const struct chunk_ref *ref) WARN_UNUSED;
 /* Calls FN for each extent in order; non-zero ends. */
-int extmap_walk (struct extmap *m, int (*fn) (void *ctx, const struct mapped *x), void *ctx) WARN_UNUSED;
+int extmap_walk (struct extmap *m, int (*fn) (void *ctx, const struct mapped *x),
+                 void *ctx) WARN_UNUSED;
 /* Extents in all (holes between not counted). */
 uint64_t extmap_count (const struct extmap *m);
 
@@ -79,7 +84,8 @@ int extmap_add_stored (struct extmap *m, uint64_t start, uint32_t count) WARN_UN
 /* Writes dirty segments out; with DROP frees loaded memory too. */
 int extmap_flush (struct extmap *m, bool drop) WARN_UNUSED;
 /* Calls FN for each segment changed since the last checkpoint, then clears the marks. */
-int extmap_changed (struct extmap *m, int (*fn) (void *ctx, const struct segment *s, uint64_t end), void *ctx) WARN_UNUSED;
+int extmap_changed (struct extmap *m, int (*fn) (void *ctx, const struct segment *s, uint64_t end),
+                    void *ctx) WARN_UNUSED;
 void extmap_mark_all_changed (struct extmap *m);
 
 #endif

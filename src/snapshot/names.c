@@ -90,13 +90,15 @@ snapshot_name_parse (const char *name, struct snapshot_name *out)
 
   size_t rest = strlen (s);
   static const char suffix[] = ".partial";
-  bool is_partial = rest >= sizeof suffix - 1 && strcmp (s + rest - (sizeof suffix - 1), suffix) == 0;
+  bool is_partial = rest >= sizeof suffix - 1 && strcmp (s + rest - (sizeof suffix - 1),
+                                                         suffix) == 0;
   if (is_partial)
     rest -= sizeof suffix - 1;
   if (rest && (s[0] != '-' || !label_is_valid (s + 1, rest - 1)))
     return ERR_INVALID;
   memset (out, 0, sizeof *out);
-  int n = snprintf (out->ts, sizeof out->ts, "%04d%02d%02dT%02d%02d%02dZ%.*s", year, month, day, hour,
+  int n = snprintf (out->ts, sizeof out->ts, "%04d%02d%02dT%02d%02d%02dZ%.*s", year, month, day,
+                    hour,
                     minute, second, (int) rest, s);
   out->instant = instant;
   out->label = rest ? out->ts + 17 : out->ts + n;

@@ -332,8 +332,8 @@ remove_for_good_locked (struct inode *i)
   buf_put_u8 (&b, LOG_GONE);
   buf_put_varint (&b, i->ino);
   log_append (t, &b);
-  (void) wtdb_node_del (t->db, i->ino); /* a row nobody names does no harm */
-  (void) wtdb_segs_drop (t->db, i->ino);
+  (void) !wtdb_node_del (t->db, i->ino); /* a row nobody names does no harm */
+  (void) !wtdb_segs_drop (t->db, i->ino);
   if (i->a.kind == NODE_DIR)
     t->dirs--;
   else

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* worktree - the tree of an open snapshot: names, attributes, extents.  Local, never waits for the network.
+/* worktree - the tree of an open snapshot: names, attributes, extents.  Local, never waits for the
+ * network.
  *
- * Nodes live in the database (worktree_db.h); those in use and a bounded number of others are cached as struct
- * inode and written back when evicted.  Every change is noted in a change log for the next checkpoint; when that
- * overflows, the next checkpoint is a base.
+ * Nodes live in the database (worktree_db.h); those in use and a bounded number of others are
+ * cached as struct inode and written back when evicted.  Every change is noted in a change log for
+ * the next checkpoint; when that overflows, the next checkpoint is a base.
  *
- * Locks: `lock` (LOCK_TREE) guards everything here but file data; inode->data_lock (LOCK_FILE, taken before it)
- * guards what is in inode->data (file.h).  An inode stays in memory while pins > 0.
- * Functions take the lock themselves unless their name ends in _locked. */
+ * Locks: `lock` (LOCK_TREE) guards everything here but file data; inode->data_lock (LOCK_FILE,
+ * taken before it) guards what is in inode->data (file.h).  An inode stays in memory while pins >
+ * 0. Functions take the lock themselves unless their name ends in _locked. */
 #ifndef COFFER_SNAPSHOT_WORKTREE_H
 #define COFFER_SNAPSHOT_WORKTREE_H
 
@@ -89,18 +90,23 @@ int worktree_unlink (struct worktree *t, uint64_t dir, const char *name) WARN_UN
 int worktree_rmdir (struct worktree *t, uint64_t dir, const char *name) WARN_UNUSED;
 int worktree_rename (struct worktree *t, uint64_t dir, const char *name, uint64_t new_dir,
                      const char *new_name, unsigned flags) WARN_UNUSED;
-int worktree_setxattrs (struct inode *i, const char *name, const void *value, size_t n, unsigned flags) WARN_UNUSED;
+int worktree_setxattrs (struct inode *i, const char *name, const void *value, size_t n,
+                        unsigned flags) WARN_UNUSED;
 int worktree_removexattr (struct inode *i, const char *name) WARN_UNUSED;
 int inode_getxattr (struct inode *i, const char *name, struct buf *out) WARN_UNUSED;
 int inode_listxattr (struct inode *i, struct buf *out) WARN_UNUSED;
 
 /* Names after AFTER, at most LIMIT, appended to OUT as: u64 ino, u8 kind, varint-string name. */
-int worktree_list (struct worktree *t, uint64_t dir, const void *after, size_t after_len, unsigned limit,
+int worktree_list (struct worktree *t, uint64_t dir, const void *after, size_t after_len,
+                   unsigned limit,
                    struct buf *out) WARN_UNUSED;
 
-/* For recovery: puts what a checkpoint says.  worktree_recount fixes link counts of directories after. */
-int worktree_replay_node (struct worktree *t, uint64_t ino, const struct node_attr *attr) WARN_UNUSED;
-int worktree_replay_entry (struct worktree *t, uint64_t dir, const uint8_t *name, size_t n, uint64_t ino) WARN_UNUSED;
+/* For recovery: puts what a checkpoint says.  worktree_recount fixes link counts of directories
+ * after. */
+int worktree_replay_node (struct worktree *t, uint64_t ino,
+                          const struct node_attr *attr) WARN_UNUSED;
+int worktree_replay_entry (struct worktree *t, uint64_t dir, const uint8_t *name, size_t n,
+                           uint64_t ino) WARN_UNUSED;
 int worktree_replay_removed (struct worktree *t, uint64_t ino) WARN_UNUSED;
 int worktree_recount (struct worktree *t) WARN_UNUSED;
 
@@ -109,7 +115,8 @@ static inline struct node_attr
 node_attr_of (enum node_kind kind, uint16_t mode, uint32_t uid, uint32_t gid)
 {
   struct node_time now = time_now ();
-  return (struct node_attr){ .kind = (uint8_t) kind, .mode = mode, .uid = uid, .gid = gid, .mtime = now,
+  return (struct node_attr){ .kind = (uint8_t) kind, .mode = mode, .uid = uid, .gid = gid,
+                             .mtime = now,
                              .atime = now, .nlink = kind == NODE_DIR ? 2 : 1 };
 }
 

@@ -10,7 +10,8 @@
 #include "base/log.h"
 
 enum stmt {
-  NODE_GET, NODE_PUT, NODE_DEL, NAME_GET, NAME_PUT, NAME_DEL, NAMES, EMPTY, SEG_LOAD, SEG_SAVE, SEG_ERASE,
+  NODE_GET, NODE_PUT, NODE_DEL, NAME_GET, NAME_PUT, NAME_DEL, NAMES, EMPTY, SEG_LOAD, SEG_SAVE,
+  SEG_ERASE,
   SEGS_DROP, SEGS, NODES, ALL_NAMES, STMTS,
 };
 static const char *const sql[STMTS] = {
@@ -36,7 +37,8 @@ static const char schema[]
       "CREATE TABLE nodes(ino INTEGER PRIMARY KEY, data BLOB);"
       "CREATE TABLE names(dir INTEGER, name BLOB, ino INTEGER, kind INTEGER, PRIMARY KEY(dir,name))"
       " WITHOUT ROWID;"
-      "CREATE TABLE segments(ino INTEGER, start INTEGER, n INTEGER, data BLOB, PRIMARY KEY(ino,start))"
+      "CREATE TABLE segments(ino INTEGER, start INTEGER, n INTEGER, data BLOB, "
+      "PRIMARY KEY(ino,start))"
       " WITHOUT ROWID;"
       "BEGIN;"; /* never committed: there is no journal, pages are spilled when the cache is full */
 
@@ -49,7 +51,8 @@ static int
 failed (struct wtdb *db, const char *what)
 {
   int code = sqlite3_errcode (db->db);
-  log_err ("working tree: %s failed err=\"%s\": free space in the state directory, then remount", what,
+  log_err ("working tree: %s failed err=\"%s\": free space in the state directory, then remount",
+           what,
            sqlite3_errmsg (db->db));
   return code == SQLITE_FULL ? ERR_FULL : code == SQLITE_NOMEM ? ERR_NOMEM : ERR_IO;
 }
@@ -235,7 +238,8 @@ wtdb_seg_load (struct wtdb *db, uint64_t ino, uint64_t start, struct buf *out)
 }
 
 int
-wtdb_seg_save (struct wtdb *db, uint64_t ino, uint64_t start, uint32_t count, const void *data, size_t n)
+wtdb_seg_save (struct wtdb *db, uint64_t ino, uint64_t start, uint32_t count, const void *data,
+               size_t n)
 {
   sqlite3_stmt *s = bind2 (db, SEG_SAVE, ino, start);
   sqlite3_bind_int64 (s, 3, count);

@@ -162,7 +162,8 @@ struct move {
 };
 
 static int
-rename_locked (struct worktree *t, struct move *v, const char *name, const char *new_name, unsigned flags)
+rename_locked (struct worktree *t, struct move *v, const char *name, const char *new_name,
+               unsigned flags)
 {
   uint64_t dir = v->from->ino, new_dir = v->to->ino;
   int rc;
@@ -263,7 +264,8 @@ list_one (void *ctx, const uint8_t *name, size_t n, uint64_t ino, int kind)
 }
 
 int
-worktree_list (struct worktree *t, uint64_t dir, const void *after, size_t after_len, unsigned limit,
+worktree_list (struct worktree *t, uint64_t dir, const void *after, size_t after_len,
+               unsigned limit,
                struct buf *out)
 {
   LOCK_SCOPE (&t->lock);
@@ -273,7 +275,8 @@ worktree_list (struct worktree *t, uint64_t dir, const void *after, size_t after
 }
 
 int
-worktree_replay_entry (struct worktree *t, uint64_t dir, const uint8_t *name, size_t n, uint64_t ino)
+worktree_replay_entry (struct worktree *t, uint64_t dir, const uint8_t *name, size_t n,
+                       uint64_t ino)
 {
   LOCK_SCOPE (&t->lock);
   if (ino == 0)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Extended attributes of open nodes, kept encoded as the tree stores them: varint count, then name/value. */
+/* Extended attributes of open nodes, kept encoded as the tree stores them: varint count, then
+ * name/value. */
 #include <string.h>
 
 #include "snapshot/worktree.h"
@@ -7,7 +8,8 @@
 static struct rd
 xattrs_of (const struct inode *i)
 {
-  struct rd r = rd_of (i->xattrs ? (const void *) i->xattrs : "\0", i->xattrs ? i->a.xattrs_len : 1);
+  struct rd r = rd_of (i->xattrs ? (const void *) i->xattrs : "\0",
+                       i->xattrs ? i->a.xattrs_len : 1);
   (void) rd_varint (&r);
   return r;
 }

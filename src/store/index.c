@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* index - see index.h.  This one keeps the entries of the present session and of loaded deltas in memory. */
+/* index - see index.h.  This one keeps the entries of the present session and of loaded deltas in
+ * memory. */
 #define LOG_MODULE "index"
 #include "store/index.h"
 
@@ -133,7 +134,8 @@ bool
 index_pack_is_own (struct index *x, uint32_t no)
 {
   LOCK_SCOPE (&x->lock);
-  return no < x->pack_count && (x->packs[no].life == PACK_BEGUN || x->packs[no].life == PACK_DONE_OWN);
+  return no < x->pack_count
+         && (x->packs[no].life == PACK_BEGUN || x->packs[no].life == PACK_DONE_OWN);
 }
 
 static size_t
@@ -185,7 +187,8 @@ is_usable (const struct index *x, uint32_t no)
   if (no >= x->pack_count)
     return false;
   const struct pack_row *p = &x->packs[no];
-  return p->life == PACK_BEGUN || p->life == PACK_DONE_OWN || (p->life == PACK_FOREIGN && p->is_pinned);
+  return p->life == PACK_BEGUN || p->life == PACK_DONE_OWN
+    || (p->life == PACK_FOREIGN && p->is_pinned);
 }
 
 static bool
@@ -298,7 +301,8 @@ index_export (struct index *x, struct index_delta *out)
       continue;
     struct index_entry *d = &out->entries[out->entry_count++];
     memcpy (d->prefix, e->prefix, PREFIX_LEN);
-    *d = (struct index_entry){ .pack = position[e->pack] - 1, .off = e->off, .sealed_len = e->sealed_len,
+    *d = (struct index_entry){ .pack = position[e->pack] - 1, .off = e->off,
+                               .sealed_len = e->sealed_len,
                                .plain_len = e->plain_len, .type = e->type };
     memcpy (d->prefix, e->prefix, PREFIX_LEN);
   }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* packer - lanes and the packs in them.  Chunks are encrypted straight into their place: a reservation
- * fixes offset and entry under the lock, the sealing goes on without it, the commit counts down. */
+/* packer - lanes and the packs in them.  Chunks are encrypted straight into their place: a
+ * reservation fixes offset and entry under the lock, the sealing goes on without it, the commit
+ * counts down. */
 #define LOG_MODULE "packer"
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +11,8 @@
 #include "base/log.h"
 #include "store/pipeline_priv.h"
 
-/* Room for the target, one more chunk being impossible (it would go to the next pack), and the table. */
+/* Room for the target, one more chunk being impossible (it would go to the next pack), and the
+ * table. */
 #define PACK_BUFFER                                                           \
   (PACK_TARGET_BYTES + PACK_MAX_ENTRIES * PACK_ENTRY_LEN + PACK_TRAILER_LEN + UNIT_OVERHEAD)
 
@@ -28,8 +30,8 @@ free_packing (struct packing *k)
   free (k);
 }
 
-/* The filling pack of any pipe that was touched longest ago is sent, because somebody needs a buffer
- * and nothing flies. */
+/* The filling pack of any pipe that was touched longest ago is sent, because somebody needs a
+ * buffer and nothing flies. */
 static void
 close_oldest_locked (struct pipeline *p)
 {
@@ -133,7 +135,8 @@ add_entry (struct packing *k, const struct pack_entry *e)
 
 int
 packer_reserve (struct pipe *v, int type, int codec, uint64_t stream, uint32_t sealed_len,
-                uint32_t plain_len, const uint8_t id[ID_LEN], struct pipe_dep *dep, struct slot *out)
+                uint32_t plain_len, const uint8_t id[ID_LEN], struct pipe_dep *dep,
+                 struct slot *out)
 {
   struct pipeline *p = v->line;
   LOCK_SCOPE (&p->lock);

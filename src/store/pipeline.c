@@ -204,7 +204,8 @@ pipe_session (const struct pipe *v)
   return v->session;
 }
 
-/* A known chunk in a pack that is still on its way ties DEP to that pack.  False: the pack failed just now. */
+/* A known chunk in a pack that is still on its way ties DEP to that pack.  False: the pack failed
+ * just now. */
 bool
 pipe_depend (struct pipe *v, struct pipe_dep *dep, uint32_t no)
 {
@@ -229,20 +230,22 @@ place_new (struct pipe *v, struct sealer *s, struct pipe_chunk *c)
     return rc;
   uint32_t sealed_len = (uint32_t) seal_plan_len (&plan);
   struct slot slot;
-  rc = packer_reserve (v, c->type, plan.codec, c->stream, sealed_len, c->len, c->ref.id, c->dep, &slot);
+  rc = packer_reserve (v, c->type, plan.codec, c->stream, sealed_len, c->len, c->ref.id, c->dep,
+                       &slot);
   if (rc)
     return rc;
   rc = seal_finish (s, v->opts.keys, c->ref.id, &plan, slot.at);
   if (rc == 0)
     rc = seal_verify (s, v->opts.keys, c->type, c->ref.id, slot.at, sealed_len, c->crc);
   if (rc)
-    log_err ("a chunk did not open to what was written vault=%s bytes=%u err=\"%s\": failing memory or"
+    log_err ("a chunk did not open to what was written vault=%s bytes=%u err=\"%s\": failing "
+             "memory or"
              " library; nothing of it will be sealed", v->vault, c->len, err_str (rc));
   c->ref.pack = slot.pack->no;
   c->ref.off = slot.off;
   c->ref.sealed_len = sealed_len;
   if (rc == 0)
-    (void) index_add (v->opts.index, c->type, &c->ref); /* a hint: without it less is found */
+    (void) !index_add (v->opts.index, c->type, &c->ref); /* a hint: without it less is found */
   packer_commit (v, &slot, rc == 0);
   return rc;
 }
@@ -330,7 +333,8 @@ pipe_push (struct pipe *v, struct pipe_chunk *c)
   c->dep->unplaced++;
   if (!v->batch) {
     v->batch = calloc (1, sizeof *v->batch);
-    while (!v->batch) { /* a hundred bytes: wait for somebody to free them rather than lose a chunk */
+    /* a hundred bytes: wait for somebody to free them rather than lose a chunk */
+    while (!v->batch) {
       lock_wait_until (&v->line->changed, &v->line->lock, clock_now () + NS_PER_S / 10);
       v->batch = calloc (1, sizeof *v->batch);
     }

@@ -114,7 +114,8 @@ void pipe_close_packs (struct pipe *v, bool meta_only);
 int pipe_wait_named (struct pipe *v, struct pipe_dep *dep) WARN_UNUSED;
 /* Waits until all packs of DEP are done; returns its sticky error. */
 int pipe_wait_durable (struct pipe *v, struct pipe_dep *dep) WARN_UNUSED;
-/* DEP refers to a chunk in pack NO as well (a copied reference).  False: the pack failed and is gone. */
+/* DEP refers to a chunk in pack NO as well (a copied reference).  False: the pack failed and is
+ * gone. */
 bool pipe_depend (struct pipe *v, struct pipe_dep *dep, uint32_t no);
 /* No pack refers to DEP any more after this. */
 void pipe_dep_release (struct pipe *v, struct pipe_dep *dep);

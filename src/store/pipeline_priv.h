@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What pipeline.c, packer.c and upload.c share.  One lock (LOCK_LANE) guards lanes, packs and deps. */
+/* What pipeline.c, packer.c and upload.c share.  One lock (LOCK_LANE) guards lanes, packs and
+ * deps. */
 #ifndef COFFER_STORE_PIPELINE_PRIV_H
 #define COFFER_STORE_PIPELINE_PRIV_H
 
@@ -9,7 +10,8 @@
 enum { LANE_DATA_A, LANE_DATA_B, LANE_META, LANES };
 
 /* A pack in memory.  Life: filling -> closing (no new reservations) -> flying (nothing reserved is
- * unwritten; the upload job runs) -> done or failed, then the memory goes when no reader holds it. */
+ * unwritten; the upload job runs) -> done or failed, then the memory goes when no reader holds
+ * it. */
 enum pack_state { PACK_FILLING, PACK_CLOSING, PACK_FLYING };
 
 struct packing {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* upload - finishes a pack (table, trailer, name) and puts it.  Retry and throttle are in the blob. */
+/* upload - finishes a pack (table, trailer, name) and puts it.  Retry and throttle are in the
+ * blob. */
 #define LOG_MODULE "upload"
 #include <stdio.h>
 #include <string.h>
@@ -59,7 +60,8 @@ upload_run (struct pool_job *job)
     struct blob_put_opts opts = { .sha256 = k->name };
     rc = blob_put (v->opts.blob, key, k->data, size, &opts);
     if (rc)
-      log_err ("upload of a pack failed for good vault=%s pack=%.16s bytes=%u err=\"%s\": what refers to it"
+      log_err ("upload of a pack failed for good vault=%s pack=%.16s bytes=%u err=\"%s\": what "
+               "refers to it"
                " cannot be sealed; look at the store, then write the files again",
                v->vault, hex, size, err_str (rc));
   }

@@ -3,11 +3,12 @@
  *
  *   conformance [--big] [--slow-list] URL      everything; --big adds an object in several parts
  *   conformance --expect=denied|again|missing [--within=MS] URL
- *                                  a put, a get, a head and a list must end in that error in that time
+ *                                  a put, a get, a head and a list must end in that error in that
+ *                                  time
  *   conformance --no-delete URL    credentials of a writer: put, get, list work, delete is denied
  *
- * Works below a random key prefix and removes it at the end.  Prints one line a test; the exit status
- * is the number of failures. */
+ * Works below a random key prefix and removes it at the end.  Prints one line a test; the exit
+ * status is the number of failures. */
 #define LOG_MODULE "conformance"
 #include <getopt.h>
 #include <pthread.h>
@@ -155,10 +156,12 @@ main (int argc, char **argv)
     default: return 125;
     }
   if (optind + 1 != argc) {
-    fprintf (stderr, "usage: conformance [--big] [--no-delete] [--expect=ERROR [--within=MS]] URL\n");
+    fprintf (stderr, "usage: conformance [--big] [--no-delete] [--expect=ERROR [--within=MS]] "
+             "URL\n");
     return 125;
   }
-  snprintf (base, sizeof base, "conf-%d-%llx/", (int) getpid (), (unsigned long long) clock_wall ());
+  snprintf (base, sizeof base, "conf-%d-%llx/", (int) getpid (),
+            (unsigned long long) clock_wall ());
   if (expect || is_writer)
     opts.retry = opts.retry == RETRY_STANDARD ? RETRY_QUICK : opts.retry;
   int rc = blob_open_url (argv[optind], &opts, &store);
@@ -177,7 +180,8 @@ main (int argc, char **argv)
     conformance_all (argv[optind], is_big);
   struct blob_stats stats;
   blob_stats_get (store, &stats);
-  printf ("# requests put=%llu get=%llu head=%llu list=%llu delete=%llu up=%llu down=%llu retries=%llu\n",
+  printf ("# requests put=%llu get=%llu head=%llu list=%llu delete=%llu up=%llu down=%llu "
+          "retries=%llu\n",
           (unsigned long long) stats.requests[BLOB_OP_PUT],
           (unsigned long long) stats.requests[BLOB_OP_GET],
           (unsigned long long) stats.requests[BLOB_OP_HEAD],

@@ -274,7 +274,8 @@ test_list_many (void)
 static void
 test_list_order (void)
 {
-  static const char *const sorted[] = { "order/a-b", "order/a.b", "order/a/x", "order/a/y/z", "order/a0",
+  static const char *const sorted[] = { "order/a-b", "order/a.b", "order/a/x", "order/a/y/z",
+                                        "order/a0",
                                         "order/aa", "order/b" };
   enum { N = sizeof sorted / sizeof sorted[0] };
   KEY;
@@ -286,7 +287,8 @@ test_list_order (void)
     CHECK (strcmp (l->v[i] + strlen (base), sorted[i]) == 0, "%d is %s", i, l->v[i]);
   free (l);
   l = list ("order/a", NULL, true, 0, 0); /* a prefix that ends inside a name */
-  CHECK (l->n == 5 && l->is_prefix[2] && strcmp (l->v[2] + strlen (base), "order/a/") == 0, "%d", l->n);
+  CHECK (l->n == 5 && l->is_prefix[2] && strcmp (l->v[2] + strlen (base), "order/a/") == 0, "%d",
+         l->n);
   free (l);
   l = list ("order/", "order/a.b", true, 0, 0);
   CHECK (l->n == 4 && l->is_prefix[0], "%d", l->n);
@@ -304,8 +306,10 @@ static void
 test_odd_keys (void)
 {
   static const char *const odd[] = {
-    "odd/plus+and=equals&amp", "odd/percent%20and%2F", "odd/tilde~star*paren()", "odd/colon:at@comma,",
-    "odd/quote'dollar$excl!", "odd/.hidden", "odd/semi;colon", "odd/question?hash#", "odd/20260101T000000Z.ab",
+    "odd/plus+and=equals&amp", "odd/percent%20and%2F", "odd/tilde~star*paren()",
+    "odd/colon:at@comma,",
+    "odd/quote'dollar$excl!", "odd/.hidden", "odd/semi;colon", "odd/question?hash#",
+    "odd/20260101T000000Z.ab",
   };
   KEY;
   for (size_t i = 0; i < sizeof odd / sizeof odd[0]; i++) {
@@ -334,7 +338,8 @@ test_odd_keys (void)
 static void
 test_bad_keys (void)
 {
-  static const char *const bad[] = { "", "/a", "a/", "a//b", "a/../b", ".", "..", "a/.", "a b", "\xc3\xa4" };
+  static const char *const bad[] = { "", "/a", "a/", "a//b", "a/../b", ".", "..", "a/.", "a b",
+                                     "\xc3\xa4" };
   uint8_t byte;
   for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
     CHECK_RC (blob_put (store, bad[i], "x", 1, NULL), ERR_INVALID);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The block cache in ordinary use: what is put is found, also after a restart and in another process; its
- * size is bounded; a scan does not push out what is used; pins stay. */
+/* The block cache in ordinary use: what is put is found, also after a restart and in another
+ * process; its size is bounded; a scan does not push out what is used; pins stay. */
 #include "unit/cache_util.h"
 
 #include <pthread.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The block cache in trouble (promise 3, and "the cache directory may be deleted, filled with garbage or be
- * on a failing disk at any time: the mount keeps serving"): it misses, it recovers, a hit is never
- * something else than what was put. */
+/* The block cache in trouble (promise 3, and "the cache directory may be deleted, filled with
+ * garbage or be on a failing disk at any time: the mount keeps serving"): it misses, it recovers, a
+ * hit is never something else than what was put. */
 #include "unit/cache_util.h"
 
 #include <dirent.h>
@@ -47,7 +47,8 @@ recovers (struct blockcache *c, uint32_t pack)
   return false;
 }
 
-/* Writes garbage over (or truncates, HOW == 1; or cuts in half, HOW == 2) every file in the directory. */
+/* Writes garbage over (or truncates, HOW == 1; or cuts in half, HOW == 2) every file in the
+ * directory. */
 static void
 garbage (const char *dir, int how)
 {
@@ -128,7 +129,8 @@ test_replaced_by_file (void **state)
   close (fd);
   fill (c, 2, 3);
   (void) count (c, 2, 3);
-  assert_int_not_equal (blockcache_pin (c, unit_store, (const uint8_t *) "0123456789abcdef0123456789abcdef",
+  assert_int_not_equal (blockcache_pin (c, unit_store,
+                                        (const uint8_t *) "0123456789abcdef0123456789abcdef",
                                         true), 0);
   assert_int_equal (unlink (*state), 0);
   assert_true (recovers (c, 2));
@@ -246,7 +248,8 @@ test_unusable (void **state)
   assert_null (c);
 }
 
-/* A flipped byte in a data file: the header is noticed here, the sealed bytes by whoever opens them. */
+/* A flipped byte in a data file: the header is noticed here, the sealed bytes by whoever opens
+ * them. */
 static void
 test_record_header (void **state)
 {
