@@ -2,7 +2,8 @@
 /* url - opens the store that a URL names, with its throttle, breaker and retry around it.
  *
  *   file:///srv/coffer
- *   s3://BUCKET/PREFIX?endpoint=https://host:port&path-style=1&region=us-east-1&ca-file=/etc/my-ca.pem
+ *   s3://BUCKET/PREFIX?endpoint=https://host:port&path-style=1&region=us-east-1
+ *     &ca-file=/etc/my-ca.pem   (all on one line)
  *       endpoint    without it AWS's own of the region
  *       path-style  1: bucket in the path (the default with an endpoint), 0: in the host name
  *       region      AWS_REGION, AWS_DEFAULT_REGION, the profile's, or us-east-1

@@ -17,6 +17,8 @@ if find "$dir/store" -perm /077 | grep .; then
   echo "not ok - others may read the store"
   rc=1
 fi
-tests/backends/conformance --preset=none --expect=again "fault+file://$dir/store?rules=*@1%2B0%3Dfail:again" || rc=1
-tests/backends/conformance --preset=none --expect=denied "fault+file://$dir/store?rules=*@1%2B0%3Dfail:denied" || rc=1
+tests/backends/conformance --preset=none --expect=again \
+  "fault+file://$dir/store?rules=*@1%2B0%3Dfail:again" || rc=1
+tests/backends/conformance --preset=none --expect=denied \
+  "fault+file://$dir/store?rules=*@1%2B0%3Dfail:denied" || rc=1
 exit $rc
