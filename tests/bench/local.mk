@@ -4,6 +4,7 @@ check_PROGRAMS += \
 	tests/bench/cgrun \
 	tests/bench/floorfs \
 	tests/bench/gendata \
+	tests/bench/pipeline \
 	tests/bench/writeload
 tests_bench_cgrun_SOURCES = %D%/cgrun.c
 tests_bench_floorfs_SOURCES = \
@@ -12,3 +13,6 @@ tests_bench_floorfs_CFLAGS = $(AM_CFLAGS) $(FUSE_CFLAGS)
 tests_bench_floorfs_LDADD = $(FUSE_LIBS)
 tests_bench_gendata_SOURCES = %D%/gendata.c
 tests_bench_writeload_SOURCES = %D%/writeload.c
+tests_bench_pipeline_SOURCES = %D%/pipeline.c
+tests_bench_pipeline_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS)
+tests_bench_pipeline_LDADD = libstore.la $(CRYPTO_LIBS)
