@@ -3,6 +3,7 @@
 check_PROGRAMS += \
 	tests/bench/cgrun \
 	tests/bench/floorfs \
+	tests/bench/flowmeter \
 	tests/bench/gendata \
 	tests/bench/pipeline \
 	tests/bench/writeload
@@ -11,6 +12,7 @@ tests_bench_floorfs_SOURCES = \
 	%D%/floorfs.c %D%/floorfs.h %D%/floorfs_ops.c %D%/floorfs_tree.c %D%/floorfs_tree.h
 tests_bench_floorfs_CFLAGS = $(AM_CFLAGS) $(FUSE_CFLAGS)
 tests_bench_floorfs_LDADD = $(FUSE_LIBS)
+tests_bench_flowmeter_SOURCES = %D%/flowmeter.c
 tests_bench_gendata_SOURCES = %D%/gendata.c
 tests_bench_writeload_SOURCES = %D%/writeload.c
 tests_bench_pipeline_SOURCES = %D%/pipeline.c
