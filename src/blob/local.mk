@@ -15,6 +15,7 @@ libblob_la_SOURCES = \
 	%D%/meter.c %D%/meter.h \
 	%D%/retry.c %D%/retry.h \
 	%D%/schedule.c %D%/schedule.h \
+	%D%/sigv4.c %D%/sigv4.h \
 	%D%/throttle.c %D%/throttle.h \
 	%D%/throttled.c %D%/throttled.h \
 	%D%/url.c %D%/url.h
