@@ -256,6 +256,17 @@ index_is_usable (struct index *x, uint32_t no)
 }
 
 void
+index_new_session (struct index *x)
+{
+  LOCK_SCOPE (&x->lock);
+  for (uint32_t i = 0; i < x->pack_count; i++) {
+    x->packs[i].is_pinned = false;
+    if (x->packs[i].life == PACK_DONE_OWN && x->packs[i].is_exported)
+      x->packs[i].life = PACK_FOREIGN;
+  }
+}
+
+void
 index_forget_pack (struct index *x, const uint8_t name[PACK_NAME_LEN])
 {
   LOCK_SCOPE (&x->lock);

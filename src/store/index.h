@@ -44,6 +44,8 @@ bool index_find_any (struct index *x, int type, const uint8_t id[ID_LEN], struct
 void index_pin (struct index *x, uint32_t no);
 void index_unpin (struct index *x, uint32_t no);
 bool index_is_usable (struct index *x, uint32_t no);
+/* A new session: no pack is pinned and none is own any more (all that were done count as packs of others). */
+void index_new_session (struct index *x);
 /* The collector removed it: no entry of it is found any more. */
 void index_forget_pack (struct index *x, const uint8_t name[PACK_NAME_LEN]);
 

@@ -262,6 +262,16 @@ pipe_read_pack (struct pipe *v, uint32_t no, uint32_t off, uint32_t len, uint8_t
   return is_inside;
 }
 
+int
+pipe_pack_name (struct pipe *v, uint32_t no, uint8_t name[PACK_NAME_LEN])
+{
+  LOCK_SCOPE (&v->line->lock);
+  struct packing *k = packer_find_locked (v, no);
+  if (k && k->is_named)
+    memcpy (name, k->name, PACK_NAME_LEN);
+  return !k ? ERR_MISSING : k->is_named ? 0 : ERR_STATE;
+}
+
 /* The end of a pack's life, from upload.c, with the lock held. */
 void
 packer_over_locked (struct packing *k, int rc)
