@@ -1,2 +1,3 @@
 # SPDX-License-Identifier: Apache-2.0
 dist_man_MANS += %D%/man/coffer.conf.5
+dist_man_MANS += %D%/man/coffer-extract.1

@@ -27,3 +27,8 @@ tests_unit_format_records_test_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_format_text_test_SOURCES = tests/unit/format_text_test.c
 tests_unit_format_text_test_LDADD = libfuzz.la $(CMOCKA_LIBS)
 tests_unit_format_text_test_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+
+# Both sides of the stand-alone restorer's test are Python: no library of ours.
+dist_check_SCRIPTS += tests/unit/extract_test.py
+TESTS += tests/unit/extract_test.py
+EXTRA_DIST += tests/lib/synthetic_store.py
