@@ -16,7 +16,7 @@ answer_init (struct answer *a, fuse_req_t req, struct pool *pool,
 static void
 run_interrupted (struct pool_job *job)
 {
-  struct answer *a = (struct answer *) ((char *) job - offsetof (struct answer, job));
+  struct answer *a = (void *) ((char *) job - offsetof (struct answer, job));
   /* Waits until libfuse has left on_interrupt and let go of the request's lock. */
   fuse_req_interrupt_func (a->req, NULL, NULL);
   a->interrupted (a);

@@ -41,38 +41,53 @@ call_set_who (struct call *c)
 
 /* ---- handles ---- */
 
+static void
+close_what (struct fs *fs, const struct handle *h)
+{
+  if (h->file)
+    mount_release (fs->mount, h->file);
+  if (h->dir)
+    mount_closedir (fs->mount, h->dir);
+  control_handle_free (h->control);
+}
+
+/* *WHAT has one of the three; it is closed where there is no memory. */
 static int
-handle_new (struct mount *m, struct file *file, struct dir *dir, struct handle **out)
+handle_new (struct fs *fs, const struct handle *what, struct handle **out)
 {
   struct handle *h = malloc (sizeof *h);
-  if (!h)
+  if (!h) {
+    close_what (fs, what);
     return ERR_NOMEM;
-  h->mount = m;
-  h->file = file;
-  h->dir = dir;
-  h->control = NULL;
+  }
+  *h = (struct handle){ .fs = fs, .file = what->file, .dir = what->dir, .control = what->control };
   atomic_init (&h->refs, 1);
   atomic_init (&h->suid_epoch, 0);
   *out = h;
+  LOCK_SCOPE (&fs->handles_lock);
+  h->next = fs->handles;
+  if (h->next)
+    h->next->prev = h;
+  fs->handles = h;
   return 0;
 }
 
 int
-handle_new_file (struct mount *m, struct file *take, struct handle **out)
+handle_new_file (struct fs *fs, struct file *take, struct handle **out)
 {
-  int rc = handle_new (m, take, NULL, out);
-  if (rc < 0)
-    mount_release (m, take);
-  return rc;
+  return handle_new (fs, &(struct handle){ .file = take }, out);
 }
 
 int
-handle_new_dir (struct mount *m, struct dir *take, struct handle **out)
+handle_new_dir (struct fs *fs, struct dir *take, struct handle **out)
 {
-  int rc = handle_new (m, NULL, take, out);
-  if (rc < 0)
-    mount_closedir (m, take);
-  return rc;
+  return handle_new (fs, &(struct handle){ .dir = take }, out);
+}
+
+int
+handle_new_control (struct fs *fs, struct control_handle *take, struct handle **out)
+{
+  return handle_new (fs, &(struct handle){ .control = take }, out);
 }
 
 void
@@ -87,12 +102,25 @@ handle_unref (struct handle *h)
 {
   if (!h || atomic_fetch_sub (&h->refs, 1) != 1)
     return;
-  if (h->file)
-    mount_release (h->mount, h->file);
-  if (h->dir)
-    mount_closedir (h->mount, h->dir);
-  control_handle_free (h->control);
+  {
+    LOCK_SCOPE (&h->fs->handles_lock);
+    *(h->prev ? &h->prev->next : &h->fs->handles) = h->next;
+    if (h->next)
+      h->next->prev = h->prev;
+  }
+  close_what (h->fs, h);
   free (h);
+}
+
+void
+handles_close_all (struct fs *fs)
+{
+  struct handle *h;
+  while ((h = fs->handles)) {
+    fs->handles = h->next;
+    close_what (fs, h);
+    free (h);
+  }
 }
 
 /* ---- attributes ---- */

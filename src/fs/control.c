@@ -280,26 +280,18 @@ static int
 open_handle (struct fs *fs, uint64_t node, bool is_reading, struct handle **out)
 {
   struct control_handle *ch = calloc (1, sizeof *ch);
-  struct handle *h = calloc (1, sizeof *h);
-  if (!ch || !h) {
-    free (ch);
-    free (h);
+  if (!ch)
     return ERR_NOMEM;
-  }
   ch->fs = fs;
   ch->node = node;
   buf_init (&ch->text, CONTROL_TEXT_MAX);
   lock_init (&ch->lock, LOCK_STATS, "control handle");
-  h->mount = fs->mount;
-  h->control = ch;
-  atomic_init (&h->refs, 1);
   int rc = is_reading ? fill_text (fs, node, &ch->text) : 0;
   if (rc < 0) {
-    handle_unref (h);
+    control_handle_free (ch);
     return rc;
   }
-  *out = h;
-  return 0;
+  return handle_new_control (fs, ch, out);
 }
 
 void

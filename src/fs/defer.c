@@ -32,7 +32,7 @@ deferred_interrupted (struct answer *a)
 static void
 deferred_run (struct pool_job *job)
 {
-  struct deferred *d = (struct deferred *) ((char *) job - offsetof (struct deferred, job));
+  struct deferred *d = (void *) ((char *) job - offsetof (struct deferred, job));
   struct call *c = &d->call;
   bool may_start = c->type->drop ? !answer_is_taken (&d->answer) : answer_pin (&d->answer);
   if (may_start) {

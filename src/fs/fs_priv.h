@@ -45,6 +45,8 @@ struct fs {
   /* set in op_init, before any other request */
   bool has_acl, has_dont_mask;
   unsigned proto_minor;
+  struct lock handles_lock;
+  struct handle *handles; /* guarded by handles_lock: all that are open */
   /* any thread */
   _Atomic (uint64_t) suid_epoch; /* counts changes that may have set a set-id bit */
   _Atomic (bool) is_stopping, was_told;
@@ -83,7 +85,8 @@ void node_give_back (struct fs *fs, uint64_t node, uint64_t n);
 /* An open file or directory: what fi->fh points to (for control files a struct control_handle).
  * Counted, because a call that was interrupted may still be at work on it when it is closed. */
 struct handle {
-  struct mount *mount;
+  struct fs *fs;
+  struct handle *next, *prev; /* guarded by fs->handles_lock */
   struct file *file; /* or */
   struct dir *dir;   /* or */
   struct control_handle *control;
@@ -91,10 +94,13 @@ struct handle {
   _Atomic (uint64_t) suid_epoch; /* fs->suid_epoch when the node was seen without set-id bits */
 };
 /* *take becomes the handle's; on failure it is closed. */
-int handle_new_file (struct mount *m, struct file *take, struct handle **out) WARN_UNUSED;
-int handle_new_dir (struct mount *m, struct dir *take, struct handle **out) WARN_UNUSED;
+int handle_new_file (struct fs *fs, struct file *take, struct handle **out) WARN_UNUSED;
+int handle_new_dir (struct fs *fs, struct dir *take, struct handle **out) WARN_UNUSED;
+int handle_new_control (struct fs *fs, struct control_handle *take, struct handle **out) WARN_UNUSED;
 void handle_ref (struct handle *h);
 void handle_unref (struct handle *h); /* NULL allowed; the last closes */
+/* What was open when the mount ended, for which no release will come. */
+void handles_close_all (struct fs *fs);
 static inline struct handle *
 handle_of (const struct fuse_file_info *fi)
 {

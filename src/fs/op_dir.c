@@ -18,7 +18,7 @@ do_opendir (struct call *c, unsigned flags)
 {
   struct dir *dir;
   int rc = mount_opendir (c->fs->mount, c->node, flags, &dir);
-  return rc < 0 ? rc : handle_new_dir (c->fs->mount, dir, &c->out_handle);
+  return rc < 0 ? rc : handle_new_dir (c->fs, dir, &c->out_handle);
 }
 
 static void

@@ -37,7 +37,7 @@ do_open (struct call *c, unsigned flags)
 {
   struct file *file;
   int rc = mount_open (c->fs->mount, c->node, c->mode, flags, &file);
-  return rc < 0 ? rc : handle_new_file (c->fs->mount, file, &c->out_handle);
+  return rc < 0 ? rc : handle_new_file (c->fs, file, &c->out_handle);
 }
 
 static void

@@ -164,7 +164,7 @@ do_create (struct call *c, unsigned flags)
     rc = give_acl (c, &acl, false);
     if (rc < 0)
       mount_release (c->fs->mount, file);
-    else if ((rc = handle_new_file (c->fs->mount, file, &c->out_handle)) < 0)
+    else if ((rc = handle_new_file (c->fs, file, &c->out_handle)) < 0)
       node_give_back (c->fs, c->stat.node, 1);
   }
   acl_inherit_release (&acl);
@@ -229,7 +229,7 @@ do_tmpfile (struct call *c, unsigned flags)
   uint32_t perm = c->flags;
   perm &= c->fs->has_dont_mask ? ~c->who.umask : ~0u;
   int rc = mount_tmpfile (c->fs->mount, &c->who, c->node, perm, c->mode, &file, &c->stat);
-  if (rc == 0 && (rc = handle_new_file (c->fs->mount, file, &c->out_handle)) < 0)
+  if (rc == 0 && (rc = handle_new_file (c->fs, file, &c->out_handle)) < 0)
     node_give_back (c->fs, c->stat.node, 1);
   return rc;
 }

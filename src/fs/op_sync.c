@@ -28,8 +28,7 @@ sync_interrupted (struct answer *a)
 static void
 sync_done (struct mount_wait *w, int rc)
 {
-  struct sync_request *s
-    = (struct sync_request *) ((char *) w - offsetof (struct sync_request, wait));
+  struct sync_request *s = (void *) ((char *) w - offsetof (struct sync_request, wait));
   if (answer_take (&s->answer))
     reply_err (s->answer.req, rc);
   answer_unref (&s->answer);

@@ -175,7 +175,7 @@ static const struct fuse_lowlevel_ops fs_ops = {
 
 /* ---- life ---- */
 
-static void
+__attribute__ ((format (printf, 2, 0))) static void
 log_fuse (enum fuse_log_level level, const char *fmt, va_list ap)
 {
   char text[512];
@@ -264,6 +264,7 @@ fs_new (struct mount *m, const struct fs_opts *opts, struct fs **out)
   if (!fs)
     return ERR_NOMEM;
   fs->mount = m;
+  lock_init (&fs->handles_lock, LOCK_SESSION, "handles");
   fs->uid = getuid ();
   fs->gid = getgid ();
   fs->started = clock_wall ();
@@ -299,6 +300,7 @@ fs_stop_helpers (struct fs *fs)
   fs->waiters = NULL;
   pool_free (fs->answerers);
   fs->answerers = NULL;
+  handles_close_all (fs);
   control_free (fs->control);
   fs->control = NULL;
 }
@@ -354,5 +356,6 @@ fs_free (struct fs *fs)
   free (fs->mountpoint);
   free (fs->fsname);
   free (fs->extra);
+  lock_destroy (&fs->handles_lock);
   free (fs);
 }
