@@ -14,6 +14,12 @@ libstore_la_SOURCES = \
 	%D%/packer.c \
 	%D%/pipeline.c %D%/pipeline.h %D%/pipeline_priv.h \
 	%D%/probe.c %D%/probe.h \
+	%D%/reader.c %D%/reader.h %D%/reader_priv.h \
+	%D%/reader_ahead.c \
+	%D%/reader_load.c \
+	%D%/reader_open.c \
+	%D%/reader_raw.c \
+	%D%/reader_table.c \
 	%D%/seal.c %D%/seal.h \
 	%D%/secret.c \
 	%D%/sha256.c \

@@ -15,9 +15,9 @@
  * READER_AHEAD_MAX in all.
  *
  * Truth: a chunk is given only if its unit opened under its id (tag checked).  Damage in the block
- * cache is dropped and fetched again, once; damage from the store is ERR_FORMAT, a missing pack
- * ERR_MISSING, both logged with pack name, offset and chunk id.  Nothing else is ever returned for
- * them. When a pack has gone because the collector moved its chunks, `relocate` is asked once.
+ * cache is dropped and fetched again, once; damage from the store is ERR_FORMAT (ERR_VERSION where the
+ * unit's first byte says so), a missing pack ERR_MISSING, both logged with pack name and offset.  Nothing
+ * else is ever returned for them.  When a pack has gone because the collector moved its chunks, `relocate` is asked once.
  *
  * Threads: any.  Without READER_NOWAIT a call may wait for the network and no ranked lock may be
  * held. */
@@ -32,6 +32,7 @@
 #define READER_GAP (256u << 10)
 #define READER_GET_MAX (8u << 20)
 #define READER_WINDOW_MAX (16u << 20)
+#define READER_AHEAD_MAX (24u << 20) /* and at most 3/4 of raw_bytes */
 
 /* The block cache, as the reader sees it.  Keys are (pack, off).  All calls may do local disk
  * I/O. */
@@ -43,6 +44,8 @@ struct reader_cache {
   void (*put) (void *ctx, const uint8_t pack[PACK_NAME_LEN], uint32_t off, uint32_t len,
                const uint8_t *sealed);
   void (*drop) (void *ctx, const uint8_t pack[PACK_NAME_LEN], uint32_t off);
+  /* Is it there (no data read)?  May be NULL: then get is asked. */
+  bool (*has) (void *ctx, const uint8_t pack[PACK_NAME_LEN], uint32_t off);
 };
 
 struct reader_limits {
@@ -95,7 +98,9 @@ enum reader_flag {
 /* All N chunks or an error (then no view is held).  Adjacent wants coalesce. */
 int reader_load (struct reader *r, const struct chunk_want *wants, size_t n, unsigned flags,
                  struct chunk_view **views) WARN_UNUSED;
-/* Starts fetching in the background; never waits, may do nothing. */
+/* Starts fetching in the background; never waits, may do nothing.  Meant to be called at every
+ * sequential read with what follows it, up to some 16 MiB: what is known already costs a look-up, what
+ * has no room now is taken by a later call, and a small piece far ahead waits for its neighbours. */
 void reader_prefetch (struct reader *r, const struct chunk_want *wants, size_t n);
 /* True if all bytes are in memory or in the block cache (user.coffer.cached). */
 bool reader_is_cached (struct reader *r, const struct chunk_want *wants, size_t n);

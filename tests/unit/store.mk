@@ -24,3 +24,17 @@ tests_unit_store_chunker_test_LDADD = $(store_test_libs)
 tests_unit_store_keys_test_SOURCES = %D%/store_keys_test.c
 tests_unit_store_keys_test_CFLAGS = $(store_test_cflags)
 tests_unit_store_keys_test_LDADD = $(store_test_libs)
+
+check_PROGRAMS += tests/unit/store_reader_test
+TESTS += tests/unit/store_reader_test
+tests_unit_store_reader_test_SOURCES = %D%/store_reader_test.c %D%/store_reader_util.c \
+	%D%/store_reader_util.h %D%/store_keys_helper.h
+tests_unit_store_reader_test_CFLAGS = $(store_test_cflags)
+tests_unit_store_reader_test_LDADD = $(store_test_libs)
+
+check_PROGRAMS += tests/unit/store_reader_ahead_test
+TESTS += tests/unit/store_reader_ahead_test
+tests_unit_store_reader_ahead_test_SOURCES = %D%/store_reader_ahead_test.c %D%/store_reader_util.c \
+	%D%/store_reader_util.h %D%/store_keys_helper.h
+tests_unit_store_reader_ahead_test_CFLAGS = $(store_test_cflags)
+tests_unit_store_reader_ahead_test_LDADD = $(store_test_libs)
