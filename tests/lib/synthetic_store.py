@@ -330,7 +330,8 @@ class VaultWriter:
                     "plain": ref[4]}
         m = {"format": 1, "ts": ts, "kind": kind, "created": 1, "finished": 2,
              "sealed_by": "rename", "host": "h", "host_id": "00" * 16, "session": "11" * 8,
-             "tree": named(index), "rows": rows, "packs": [named(pack_list)], "parts": [], "newest": [],
+             "tree": named(index), "rows": rows, "packs": [named(pack_list)], "parts": [],
+             "newest": [],
              "meta": {"k": "v"},
              "counts": {"files": 0, "dirs": 0, "logical": 0, "new": 0, "dedup": 0, "stored": 0}}
         unit_id = sha(b"coffer manifest\0" + self.store.id + self.name.encode() + b"\0"

@@ -32,3 +32,11 @@ tests_unit_format_text_test_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 dist_check_SCRIPTS += tests/unit/extract_test.py
 TESTS += tests/unit/extract_test.py
 EXTRA_DIST += tests/lib/synthetic_store.py
+
+# Golden stores: a test of the format that needs what seals and opens.
+check_PROGRAMS += tests/unit/store_golden_test
+TESTS += tests/unit/store_golden_test tests/unit/extract_golden_test.py
+tests_unit_store_golden_test_SOURCES = tests/unit/store_golden_test.c
+tests_unit_store_golden_test_LDADD = libstore.la $(CMOCKA_LIBS)
+tests_unit_store_golden_test_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+dist_check_SCRIPTS += tests/unit/extract_golden_test.py
