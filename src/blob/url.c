@@ -11,6 +11,7 @@
 #include "blob/fault.h"
 #include "blob/file.h"
 #include "blob/memory.h"
+#include "blob/s3.h"
 #include "blob/throttled.h"
 
 #define URL_MAX 4096
@@ -174,6 +175,12 @@ open_backend (const struct url *u, const struct blob_open_opts *opts, struct blo
   if (strcmp (u->scheme, "memory") == 0) {
     int rc = check_params (u, NULL);
     return rc != 0 ? rc : blob_memory_new (out);
+  }
+  if (strcmp (u->scheme, "s3") == 0) {
+    static const char *const known[] = { "endpoint", "path-style", "region", "ca-file", "profile", "imds",
+                                         "unsigned-payload", "if-none-match", NULL };
+    int rc = check_params (u, known);
+    return rc != 0 ? rc : blob_s3_open (u, opts, out);
   }
   log_err ("unknown kind of store; known are file:// and s3:// scheme=%s", u->scheme);
   return ERR_INVALID;

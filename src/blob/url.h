@@ -11,6 +11,7 @@
  *       profile     of AWS's shared configuration and credentials files
  *       imds        1: ask the instance's metadata service, 0: never; else when nothing else is
  *                   found
+ *       if-none-match     0: the store does not know If-None-Match: * (no BLOB_CAP_IF_ABSENT)
  *       unsigned-payload  1: do not sign bodies (https only)
  *   memory:            in memory, private to this blob (tests)
  *   fault+URL&rules=...   the same store behind blob/fault.h; the rules of blob/fault_rules.h are
