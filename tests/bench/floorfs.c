@@ -13,7 +13,7 @@
  *     clone_fd, max_threads=N, allow_other, default_permissions, ... as libfuse has them
  *
  * Correct enough for rsync -aHAX, --link-dest, cp -a, find and ls -l.  Does NOT: check permissions
- * (default_permissions does), limit memory, lock, or order anything across a crash.
+ * (default_permissions does), inherit ACLs, limit memory, lock, or order anything across a crash.
  *
  * Names and inodes are in floorfs_tree.c, what the kernel asks in floorfs_ops.c. */
 #include <limits.h>

@@ -337,9 +337,34 @@ tree_getxattr (const struct inode *n, const char *name)
   return x;
 }
 
+/* An access ACL as the kernel's xattr spells it: 4 bytes of version, then entries of 8 bytes, tag and
+ * permissions (16 bits each, little-endian) and an id.  It sets the mode, as it does on any file
+ * system; true if it says no more than a mode can. */
+static bool
+acl_to_mode (struct inode *n, const char *value, size_t len)
+{
+  const uint8_t *p = (const uint8_t *) value;
+  mode_t mode = n->st.st_mode & ~(mode_t) 0777, group = 0, mask = 8;
+  for (size_t at = 4; at + 8 <= len; at += 8) {
+    mode_t perm = p[at + 2] & 7;
+    switch (p[at]) {
+    case 0x01: mode |= perm << 6; break; /* the owner */
+    case 0x04: group = perm; break;
+    case 0x10: mask = perm; break;
+    case 0x20: mode |= perm; break;
+    }
+  }
+  n->st.st_mode = mode | (mask < 8 ? mask : group) << 3;
+  return len <= 4 + 3 * 8;
+}
+
 int
 tree_setxattr (struct inode *n, const char *name, const char *value, size_t len, int flags)
 {
+  if (strcmp (name, "system.posix_acl_access") == 0 && acl_to_mode (n, value, len)) {
+    (void) tree_removexattr (n, name); /* if there was one */
+    return 0;
+  }
   struct xattr **p = xattr_link (n, name);
   if (*p != NULL && (flags & XATTR_CREATE))
     return EEXIST;

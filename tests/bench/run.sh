@@ -17,9 +17,10 @@ row='' peer='' repeat=1 failures=0 set='' bytes=0 vault='' dir='' group='' outsi
 . "$here/data.sh"
 . "$here/peers.sh"
 . "$here/rows.sh"
+. "$here/rows_s3.sh"
 
 size=full rows=random,binaries,innodb,small,listing,memory,reread
-
+rows+=,throttle,s3-write,s3-read,s3-small,s3-fsync
 peers=cp,ext4,floor,restic,rustic,borg-lz4,borg-zstd,s3ql,coffer,rclone,s3fs,serial
 repeats=3 build='' work=/var/tmp/coffer-bench root='' out=''
 while [ $# -gt 0 ]; do
@@ -88,6 +89,11 @@ case " $peers " in
 esac
 
 inside_env=$base_env
+case " $rows " in
+*\ s3-* | *\ throttle\ *)
+  trap s3_down EXIT
+  s3_up || die "no S3 server" ;;
+esac
 {
   echo "machine: $(nproc) x $(awk '/model name/ { sub (/.*: /, ""); print; exit }' /proc/cpuinfo)"
   echo "memory: $(awk '/MemTotal/ { printf "%.0f GiB", $2 / 1048576 }' /proc/meminfo)"
@@ -106,7 +112,7 @@ for ((repeat = 1; repeat <= repeats; repeat++)); do
     note "== $row, repeat $repeat of $repeats"
     case $row in
     random | binaries | innodb | small | listing | memory | reread) "row_$row" ;;
-
+    throttle | s3-write | s3-read | s3-small | s3-fsync) "row_${row//-/_}" ;;
     *) die "no such row: $row" ;;
     esac
   done
