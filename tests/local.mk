@@ -8,6 +8,7 @@ include tests/unit/cache.mk
 include tests/unit/snapshot.mk
 include tests/unit/fs.mk
 endif
+include tests/lib/local.mk
 include tests/backends/local.mk
 include tests/fuzz/local.mk
 include tests/bench/local.mk
