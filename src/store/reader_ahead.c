@@ -320,7 +320,7 @@ walk_step (struct reader *r, struct reader_source *src, const uint8_t pack[PACK_
   w->next = end;
   if (w->fetched < end)
     w->fetched = end;
-  if (++w->steps >= 2 && w->fetched - w->next <= w->window / 2)
+  if (++w->steps >= 2 && w->fetched - w->next <= w->window / 4 * 3)
     walk_ahead (r, w);
 }
 

@@ -142,6 +142,28 @@ item_open (struct load *l, struct item *it, bool is_own)
   item_done (l, it, rc);
 }
 
+static int raw_wait (struct load *l, struct raw *raw, bool is_own);
+
+/* Fills a raw that begins BUSY here: from its parts, or as any other. */
+static int
+raw_make (struct load *l, struct raw *raw)
+{
+  struct reader *r = l->r;
+  if (!raw->part[0])
+    return raw_fill (r, raw, l->flags);
+  int rc = raw_wait (l, raw->part[0], false);
+  if (rc == 0)
+    rc = raw_wait (l, raw->part[1], false);
+  if (rc < 0)
+    return rc;
+  if (!raw_join (raw))
+    return raw_fill (r, raw, l->flags);
+  LOCK_SCOPE (&r->lock);
+  raw->part[0]->consumed += raw->part[0]->got_hi - raw->off;
+  raw->part[1]->consumed += raw->len - (raw->part[0]->got_hi - raw->off);
+  return 0;
+}
+
 /* Waits until RAW is filled by whoever does it; takes it over where nobody has begun. */
 static int
 raw_wait (struct load *l, struct raw *raw, bool is_own)
@@ -155,7 +177,7 @@ raw_wait (struct load *l, struct raw *raw, bool is_own)
     raw->is_queued = false;
     raw->state = RAW_BUSY;
     lock_release (&r->lock);
-    int rc = raw_fill (r, raw, l->flags);
+    int rc = raw_make (l, raw);
     lock_take (&r->lock);
     raw_done (r, raw, rc);
     raw_unref (r, raw); /* the queue's */
@@ -229,9 +251,16 @@ run_begin_locked (struct load *l, size_t from, struct run *out)
   struct raw *raw = raw_find (r, w->src, w->pack, w->ref.off, w->ref.sealed_len);
   *out = (struct run){ .from = from, .to = from + 1 };
   if (!raw) {
-    uint32_t len;
-    size_t k = run_length (l, from, &len);
+    struct raw *part[2];
+    uint32_t len = w->ref.sealed_len;
+    bool is_joined = raw_find_parts (r, w, part);
+    size_t k = is_joined ? 1 : run_length (l, from, &len);
     raw = raw_new (r, w, w->ref.off, len, k, false);
+    for (int i = 0; i < 2 && is_joined; i++)
+      if (raw)
+        raw->part[i] = part[i];
+      else
+        raw_unref (r, part[i]);
     if (!raw)
       return false;
     out->to = from + k;
@@ -241,7 +270,8 @@ run_begin_locked (struct load *l, size_t from, struct run *out)
     /* All but the last go to the fetchers; a run nobody has begun is taken over by whoever waits. */
     raw_ref (raw);
     raw->is_queued = true;
-    raw_list_add (is_local (w->src) || (l->flags & READER_NOWAIT) || out->to == l->mine_count
+    raw_list_add (is_joined || is_local (w->src) || (l->flags & READER_NOWAIT)
+                      || out->to == l->mine_count
                     ? &r->own : &r->fetch_first, raw);
   }
   for (size_t i = from; i < out->to; i++)

@@ -100,6 +100,7 @@ struct raw {
   uint32_t unit_count, next_unit;
   struct unit *units;
   int64_t made_at;
+  struct raw *part[2]; /* a unit that two neighbours hold between them; references */
 };
 
 struct raw_list {
@@ -184,6 +185,10 @@ void table_release (struct reader *r);
 /* Covers [off, off+len), now or when it is filled; NULL: none.  Adds a reference. */
 struct raw *raw_find (struct reader *r, const struct reader_source *src,
                       const uint8_t pack[PACK_NAME_LEN], uint32_t off, uint32_t len);
+/* Two neighbours that cover it between them (windows end anywhere).  Adds references. */
+bool raw_find_parts (struct reader *r, const struct chunk_want *w, struct raw *part[2]);
+/* Copies the bytes together; false: they are not there.  All three are held; without the lock. */
+bool raw_join (struct raw *raw);
 /* A QUEUED raw with one reference and room for UNITS; NULL: no memory now. */
 struct raw *raw_new (struct reader *r, const struct chunk_want *first, uint32_t off, uint32_t len,
                      size_t units, bool is_ahead);

@@ -94,6 +94,55 @@ raw_find (struct reader *r, const struct reader_source *src, const uint8_t pack[
   return NULL;
 }
 
+/* The range that RAW holds, or will. */
+static void
+raw_range (const struct raw *raw, uint32_t *lo, uint32_t *hi)
+{
+  *lo = raw->state == RAW_READY ? raw->got_lo : raw->off;
+  *hi = raw->state == RAW_READY ? raw->got_hi : raw->off + raw->len;
+}
+
+bool
+raw_find_parts (struct reader *r, const struct chunk_want *w, struct raw *part[2])
+{
+  uint32_t off = w->ref.off, end = w->ref.off + w->ref.sealed_len, cut = 0, lo, hi;
+  part[0] = part[1] = NULL;
+  for (int i = 0; i < 2; i++) {
+    struct raw *raw = r->raws;
+    if (raw)
+      do {
+        raw_range (raw, &lo, &hi);
+        bool is_it = i == 0 ? off >= lo && off < hi : cut >= lo && end <= hi;
+        if (is_it && raw->is_window && raw->state != RAW_FAILED
+            && is_same_pack (raw, w->src, w->pack))
+          part[i] = raw;
+        raw = raw->next;
+      } while (raw != r->raws && !part[i]);
+    if (!part[i])
+      return false;
+    raw_range (part[i], &lo, &cut);
+  }
+  part[0]->refs++;
+  part[1]->refs++;
+  return true;
+}
+
+bool
+raw_join (struct raw *raw)
+{
+  const struct raw *a = raw->part[0], *b = raw->part[1];
+  uint32_t off = raw->off, end = raw->off + raw->len;
+  if (a->state != RAW_READY || b->state != RAW_READY || off < a->got_lo || off >= a->got_hi
+      || b->got_lo > a->got_hi || end > b->got_hi)
+    return false;
+  uint32_t n = a->got_hi - off < raw->len ? a->got_hi - off : raw->len;
+  memcpy (raw->buf, a->buf + (off - a->off), n);
+  memcpy (raw->buf + n, b->buf + (off + n - b->off), raw->len - n);
+  raw->got_lo = off;
+  raw->got_hi = end;
+  return true;
+}
+
 static uint32_t
 raw_size (const struct raw *raw)
 {
@@ -114,6 +163,9 @@ raw_free (struct reader *r, struct raw *raw)
   raw_settle (r, raw);
   if (raw->is_window && raw->state == RAW_READY && raw->consumed < raw_size (raw) / 2)
     walk_wasted (r, raw);
+  for (int i = 0; i < 2; i++)
+    if (raw->part[i])
+      raw_unref (r, raw->part[i]);
   arena_put (&r->raw, raw->buf, raw->cap);
   free (raw->units);
   free (raw);

@@ -157,7 +157,7 @@ test_sparse (void **state)
 static void
 test_foreground_first (void **state)
 {
-  struct vault *v = vault_new (100 * NS_PER_MS, 0);
+  struct vault *v = vault_new (400 * NS_PER_MS, 0);
   for (int i = 0; i < 40; i++)
     vault_pack (v, 16, 256 << 10, NULL, false);
   AUTO (reader) r = reader_of (32 * MIB, 32 * MIB);
@@ -165,7 +165,7 @@ test_foreground_first (void **state)
     reader_prefetch (r, v->wants + i, 16);
   int64_t start = clock_now ();
   assert_int_equal (load (r, v, 39 * 16, 2, 0), 0);
-  assert_true (seconds (start) < 0.19);
+  assert_true (seconds (start) < 0.79); /* one latency, not two */
   struct reader_stats s = stats_of (r);
   assert_true (s.raw_bytes <= 32 * MIB && s.decoded_bytes <= 32 * MIB);
   reader_forget_source (r, &v->src);
