@@ -1,52 +1,128 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* index - see index.h.  This one keeps the entries of the present session and of loaded deltas in
- * memory. */
-#define LOG_MODULE "index"
-#include "store/index.h"
-
-#include <stdio.h>
-#include <stdlib.h>
+/* The dedup index: memory in front of sorted runs on disk (index_priv.h says which file does what).
+ * */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 
-#include "base/lock.h"
+#define LOG_MODULE "index"
 #include "base/log.h"
+#include "store/index_priv.h"
 
-enum pack_life { PACK_UNKNOWN, PACK_BEGUN, PACK_DONE_OWN, PACK_FOREIGN, PACK_GONE };
+#define CANDIDATES 16 /* copies of one chunk looked at in a run */
 
-struct pack_row {
-  uint8_t name[PACK_NAME_LEN];
-  uint64_t size;
-  uint8_t life, kind;
-  bool is_pinned, is_exported;
-};
+/* --- opening --- */
 
-struct entry {
-  uint8_t prefix[PREFIX_LEN];
-  uint32_t pack, off, sealed_len, plain_len;
-  uint8_t type;
-  bool is_used;
-};
+static int
+compare_runs (const void *a, const void *b)
+{
+  const struct run *x = *(struct run *const *) a, *y = *(struct run *const *) b;
+  if (x->lo != y->lo)
+    return x->lo < y->lo ? -1 : 1;
+  return x->hi > y->hi ? -1 : x->hi < y->hi; /* the wider one first */
+}
 
-struct index {
-  struct lock lock;
-  struct pack_row *packs;
-  uint32_t pack_count, pack_cap;
-  struct entry *table;
-  size_t cap, count;
-  char **deltas;
-  size_t delta_count;
-  uint32_t export_to;
-};
+/* One name found in the directory. */
+static void
+take_run (struct index *x, const char *name)
+{
+  uint64_t lo, hi;
+  struct run *r = NULL;
+  if (strncmp (name, "run", 3) != 0 && strncmp (name, "fence", 5) != 0)
+    return;
+  int rc = run_parse (name, &lo, &hi) ? 0 : ERR_NODATA; /* a temporary file of a crash */
+  if (rc == 0 && x->run_count == RUNS_MAX)
+    rc = ERR_LIMIT;
+  if (rc == 0)
+    rc = run_open (x->dir, lo, hi, x->packs.epoch, &r);
+  if (rc == 0) {
+    x->runs[x->run_count++] = r;
+    return;
+  }
+  if (rc != ERR_NODATA)
+    log_warn ("a part of the index cannot be used and is dropped: less is deduplicated until it "
+              "is loaded again file=%s err=\"%s\"",
+              name, err_str (rc));
+  unlinkat (x->dir, name, 0);
+}
+
+static int
+load_runs (struct index *x)
+{
+  int fd = openat (x->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  DIR *d = fd < 0 ? NULL : fdopendir (fd);
+  if (!d) {
+    int errnum = errno;
+    if (fd >= 0)
+      close (fd);
+    return err_from_errno (errnum);
+  }
+  for (struct dirent *e; (e = readdir (d));)
+    take_run (x, e->d_name);
+  closedir (d);
+  qsort (x->runs, x->run_count, sizeof x->runs[0], compare_runs);
+  unsigned kept = 0;
+  for (unsigned i = 0; i < x->run_count; i++) {
+    struct run *r = x->runs[i];
+    if (kept && r->hi <= x->runs[kept - 1]->hi) { /* merged already, when a crash came */
+      r->is_dead = true;
+      run_free (r);
+      continue;
+    }
+    r->serial = ++x->next_serial;
+    x->next_seq = r->hi + 1;
+    x->runs[kept++] = r;
+  }
+  x->run_count = kept;
+  return 0;
+}
+
+static int
+open_parts (struct index *x, const char *dir)
+{
+  if (mkdir (dir, 0700) < 0 && errno != EEXIST)
+    return err_from_errno (errno);
+  x->dir = open (dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (x->dir < 0)
+    return err_from_errno (errno);
+  int rc = packs_open (&x->packs, x->dir);
+  if (rc == 0)
+    rc = mem_init (&x->mem);
+  if (rc == 0)
+    rc = load_runs (x);
+  return rc == 0 ? deltas_open (x) : rc;
+}
 
 int
 index_open (const char *dir, struct index **out)
 {
-  struct index *x = calloc (1, sizeof *x);
+  AUTO (index) x = calloc (1, sizeof *x);
   if (!x)
     return ERR_NOMEM;
   lock_init (&x->lock, LOCK_INDEX, "index");
-  *out = x;
+  lock_cond_init (&x->flushed);
+  x->dir = x->own_fd = x->deltas_fd = x->packs.fd = -1;
+  x->flush_at = MEM_FLUSH;
+  x->pages = calloc (PAGE_CACHE, sizeof *x->pages);
+  if (!x->pages)
+    return ERR_NOMEM;
+  int rc = open_parts (x, dir);
+  if (rc < 0) {
+    log_err ("cannot open the dedup index: check the state directory dir=%s err=\"%s\"", dir,
+             err_str (rc));
+    return rc;
+  }
+  *out = STEAL (x);
   return 0;
+}
+
+static void
+begun_free (struct begun *b)
+{
+  free (b->records);
+  free (b);
 }
 
 void
@@ -54,336 +130,466 @@ index_free (struct index *x)
 {
   if (!x)
     return;
-  for (size_t i = 0; i < x->delta_count; i++)
-    free (x->deltas[i]);
-  free (x->deltas);
-  free (x->packs);
-  free (x->table);
+  if (x->mem.slots && x->deltas_fd >= 0)
+    index_flush (x);
+  for (unsigned i = 0; i < x->run_count; i++)
+    run_free (x->runs[i]);
+  while (x->begun) {
+    struct begun *b = x->begun;
+    x->begun = b->next;
+    begun_free (b);
+  }
+  deltas_close (x);
+  packs_close (&x->packs);
+  if (x->dir >= 0)
+    close (x->dir);
+  free (x->mem.slots);
+  free (x->flushing.slots);
+  free (x->pages);
+  pthread_cond_destroy (&x->flushed);
   lock_destroy (&x->lock);
   free (x);
 }
 
-static int
-add_pack (struct index *x, const struct pack_row *row, uint32_t *no)
+uint64_t
+index_epoch (const struct index *x)
 {
-  if (x->pack_count == x->pack_cap) {
-    uint32_t cap = x->pack_cap ? x->pack_cap * 2 : 256;
-    struct pack_row *more = realloc (x->packs, cap * sizeof *more);
-    if (!more)
-      return ERR_NOMEM;
-    x->packs = more;
-    x->pack_cap = cap;
+  return x->packs.epoch;
+}
+
+/* --- packs --- */
+
+static struct begun **
+find_begun_locked (struct index *x, uint32_t no)
+{
+  struct begun **b = &x->begun;
+  while (*b && (*b)->no != no)
+    b = &(*b)->next;
+  return b;
+}
+
+/* Out of the list; freed by the caller. */
+static struct begun *
+take_begun_locked (struct index *x, uint32_t no)
+{
+  struct begun **at = find_begun_locked (x, no), *b = *at;
+  if (b) {
+    *at = b->next;
+    x->begun_records -= b->count;
   }
-  *no = x->pack_count;
-  x->packs[x->pack_count++] = *row;
-  return 0;
+  return b;
 }
 
 int
 index_pack_begin (struct index *x, int kind, uint32_t *no)
 {
-  LOCK_SCOPE (&x->lock);
-  return add_pack (x, &(struct pack_row){ .life = PACK_BEGUN, .kind = (uint8_t) kind }, no);
+  struct begun *b = calloc (1, sizeof *b);
+  if (!b)
+    return ERR_NOMEM;
+  lock_take (&x->lock);
+  int rc = packs_new (&x->packs, PACK_BEGUN, &b->no);
+  if (rc == 0) {
+    *no = b->no;
+    b->kind = kind;
+    b->next = x->begun;
+    x->begun = b;
+    x->packs.flags[b->no] |= PACK_OWN;
+  }
+  lock_release (&x->lock);
+  if (rc < 0) {
+    log_err ("cannot number a new pack in the index: is the disk of the state directory full? "
+             "err=\"%s\"",
+             err_str (rc));
+    free (b);
+  }
+  return rc;
 }
 
 int
 index_pack_done (struct index *x, uint32_t no, const uint8_t name[PACK_NAME_LEN], uint64_t size)
 {
-  LOCK_SCOPE (&x->lock);
-  memcpy (x->packs[no].name, name, PACK_NAME_LEN);
-  x->packs[no].size = size;
-  x->packs[no].life = PACK_DONE_OWN;
-  return 0;
+  int rc = ERR_STATE, own = 0;
+  lock_take (&x->lock);
+  struct begun *b = take_begun_locked (x, no);
+  if (b) {
+    rc = packs_set (&x->packs, no, PACK_DONE, name, b->kind, size);
+    if (rc == 0)
+      own = own_append_locked (x, b);
+  }
+  lock_release (&x->lock);
+  if (b)
+    begun_free (b);
+  if (own < 0)
+    log_warn ("the entries of a pack will be missing in this host's index delta err=\"%s\"",
+              err_str (own));
+  if (rc < 0 && rc != ERR_STATE)
+    log_err ("cannot note a pack in the index number=%u err=\"%s\"", no, err_str (rc));
+  return rc;
 }
 
 void
 index_pack_drop (struct index *x, uint32_t no)
 {
-  LOCK_SCOPE (&x->lock);
-  x->packs[no].life = PACK_GONE;
+  lock_take (&x->lock);
+  struct begun *b = take_begun_locked (x, no);
+  if (b)
+    packs_set_life (&x->packs, no, PACK_GONE);
+  lock_release (&x->lock);
+  if (b)
+    begun_free (b);
+}
+
+static int
+intern_locked (struct index *x, const uint8_t name[PACK_NAME_LEN], enum pack_life life,
+               uint32_t *no)
+{
+  if (packs_find (&x->packs, name, no))
+    return 0;
+  int rc = packs_new (&x->packs, PACK_UNKNOWN, no);
+  return rc < 0 ? rc : packs_set (&x->packs, *no, life, name, 0, 0);
 }
 
 int
 index_pack_intern (struct index *x, const uint8_t name[PACK_NAME_LEN], uint32_t *no)
 {
   LOCK_SCOPE (&x->lock);
-  for (uint32_t i = x->pack_count; i-- > 0;)
-    if ((x->packs[i].life == PACK_DONE_OWN || x->packs[i].life == PACK_FOREIGN)
-        && memcmp (x->packs[i].name, name, PACK_NAME_LEN) == 0) {
-      *no = i;
-      return 0;
-    }
-  struct pack_row row = { .life = PACK_FOREIGN, .kind = 1 };
-  memcpy (row.name, name, PACK_NAME_LEN);
-  return add_pack (x, &row, no);
+  return intern_locked (x, name, PACK_FOREIGN, no);
 }
 
 int
 index_pack_name (struct index *x, uint32_t no, uint8_t name[PACK_NAME_LEN])
 {
   LOCK_SCOPE (&x->lock);
-  if (no >= x->pack_count || x->packs[no].life == PACK_GONE)
-    return ERR_MISSING;
-  if (x->packs[no].life == PACK_BEGUN)
+  if (packs_life (&x->packs, no) == PACK_BEGUN)
     return ERR_STATE;
-  memcpy (name, x->packs[no].name, PACK_NAME_LEN);
-  return 0;
+  return packs_name (&x->packs, no, name) ? 0 : ERR_MISSING;
 }
 
 bool
 index_pack_is_own (struct index *x, uint32_t no)
 {
   LOCK_SCOPE (&x->lock);
-  return no < x->pack_count
-         && (x->packs[no].life == PACK_BEGUN || x->packs[no].life == PACK_DONE_OWN);
-}
-
-static size_t
-slot_of (const struct index *x, const uint8_t prefix[PREFIX_LEN])
-{
-  return (size_t) get_le64 (prefix) & (x->cap - 1);
-}
-
-static int
-insert (struct index *x, const struct entry *e)
-{
-  if ((x->count + 1) * 2 > x->cap) {
-    size_t old = x->cap;
-    struct entry *from = x->table;
-    size_t cap = old ? old * 2 : 4096;
-    struct entry *to = calloc (cap, sizeof *to);
-    if (!to)
-      return ERR_NOMEM;
-    x->table = to;
-    x->cap = cap;
-    x->count = 0;
-    for (size_t i = 0; i < old; i++)
-      if (from[i].is_used)
-        (void) insert (x, &from[i]);
-    free (from);
-  }
-  size_t i = slot_of (x, e->prefix);
-  while (x->table[i].is_used)
-    i = (i + 1) & (x->cap - 1);
-  x->table[i] = *e;
-  x->table[i].is_used = true;
-  x->count++;
-  return 0;
-}
-
-int
-index_add (struct index *x, int type, const struct chunk_ref *ref)
-{
-  struct entry e = { .pack = ref->pack, .off = ref->off, .sealed_len = ref->sealed_len,
-                     .plain_len = ref->plain_len, .type = (uint8_t) type };
-  memcpy (e.prefix, ref->id, PREFIX_LEN);
-  LOCK_SCOPE (&x->lock);
-  return insert (x, &e);
-}
-
-static bool
-is_usable (const struct index *x, uint32_t no)
-{
-  if (no >= x->pack_count)
-    return false;
-  const struct pack_row *p = &x->packs[no];
-  return p->life == PACK_BEGUN || p->life == PACK_DONE_OWN
-    || (p->life == PACK_FOREIGN && p->is_pinned);
-}
-
-static bool
-find (struct index *x, int type, const uint8_t id[ID_LEN], uint32_t plain_len, bool any,
-      struct chunk_ref *out)
-{
-  LOCK_SCOPE (&x->lock);
-  if (!x->cap)
-    return false;
-  for (size_t i = slot_of (x, id); x->table[i].is_used; i = (i + 1) & (x->cap - 1)) {
-    const struct entry *e = &x->table[i];
-    if (memcmp (e->prefix, id, PREFIX_LEN) != 0 || e->type != type
-        || (plain_len && e->plain_len != plain_len))
-      continue;
-    if (any ? x->packs[e->pack].life == PACK_GONE : !is_usable (x, e->pack))
-      continue;
-    memcpy (out->id, id, ID_LEN);
-    out->pack = e->pack;
-    out->off = e->off;
-    out->sealed_len = e->sealed_len;
-    out->plain_len = e->plain_len;
-    return true;
-  }
-  return false;
-}
-
-bool
-index_find (struct index *x, int type, const uint8_t id[ID_LEN], uint32_t plain_len,
-            struct chunk_ref *out)
-{
-  return find (x, type, id, plain_len, false, out);
-}
-
-bool
-index_find_any (struct index *x, int type, const uint8_t id[ID_LEN], struct chunk_ref *out)
-{
-  return find (x, type, id, 0, true, out);
-}
-
-static void
-set_pin (struct index *x, uint32_t no, bool is_pinned)
-{
-  LOCK_SCOPE (&x->lock);
-  if (no < x->pack_count)
-    x->packs[no].is_pinned = is_pinned;
+  return packs_flags (&x->packs, no) & PACK_OWN;
 }
 
 void
 index_pin (struct index *x, uint32_t no)
 {
-  set_pin (x, no, true);
+  LOCK_SCOPE (&x->lock);
+  if (no < x->packs.next)
+    x->packs.flags[no] |= PACK_PINNED;
 }
 
 void
 index_unpin (struct index *x, uint32_t no)
 {
-  set_pin (x, no, false);
+  LOCK_SCOPE (&x->lock);
+  if (no < x->packs.next)
+    x->packs.flags[no] &= (uint8_t) ~PACK_PINNED;
 }
 
 bool
 index_is_usable (struct index *x, uint32_t no)
 {
   LOCK_SCOPE (&x->lock);
-  return is_usable (x, no);
-}
-
-void
-index_new_session (struct index *x)
-{
-  LOCK_SCOPE (&x->lock);
-  for (uint32_t i = 0; i < x->pack_count; i++) {
-    x->packs[i].is_pinned = false;
-    if (x->packs[i].life == PACK_DONE_OWN && x->packs[i].is_exported)
-      x->packs[i].life = PACK_FOREIGN;
-  }
+  return packs_is_usable (&x->packs, no);
 }
 
 void
 index_forget_pack (struct index *x, const uint8_t name[PACK_NAME_LEN])
 {
-  LOCK_SCOPE (&x->lock);
-  for (uint32_t i = 0; i < x->pack_count; i++)
-    if (memcmp (x->packs[i].name, name, PACK_NAME_LEN) == 0)
-      x->packs[i].life = PACK_GONE;
+  uint32_t no;
+  lock_take (&x->lock);
+  /* One not known yet is noted too: a delta that names it may come later. */
+  int rc = intern_locked (x, name, PACK_GONE, &no);
+  if (rc == 0)
+    packs_set_life (&x->packs, no, PACK_GONE);
+  lock_release (&x->lock);
+  if (rc < 0)
+    log_warn ("cannot note in the index that a pack has gone err=\"%s\"", err_str (rc));
+}
+
+/* --- entries --- */
+
+/* Keeps R for the delta of its pack while that is being filled. */
+static void
+note_begun_locked (struct index *x, const struct record *r)
+{
+  struct begun *b = *find_begun_locked (x, r->pack);
+  if (!b || x->begun_records == BEGUN_RECORDS_MAX)
+    return;
+  if (b->count == b->cap) {
+    uint32_t cap = b->cap ? 2 * b->cap : 64;
+    struct record *p = realloc (b->records, cap * sizeof *p);
+    if (!p)
+      return;
+    b->records = p;
+    b->cap = cap;
+  }
+  b->records[b->count++] = *r;
+  x->begun_records++;
+}
+
+/* Waits for room.  Where a flush makes none, all entries are of packs being filled: the hint is
+ * lost. */
+static void
+put_waiting_locked (struct index *x, const struct record *r)
+{
+  for (int flushes = 0; !mem_put (&x->mem, r) && flushes < 2;) {
+    if (x->flushing.slots) {
+      lock_wait (&x->flushed, &x->lock);
+      continue;
+    }
+    lock_release (&x->lock);
+    index_flush (x);
+    lock_take (&x->lock);
+    flushes++;
+  }
+}
+
+void
+index_put (struct index *x, const struct record *r, bool is_replacing)
+{
+  lock_take (&x->lock);
+  if (is_replacing)
+    note_begun_locked (x, r);
+  const struct record *old = is_replacing ? NULL : mem_find (&x->mem, r->prefix, record_type (r));
+  if (!old || !packs_is_usable (&x->packs, old->pack))
+    put_waiting_locked (x, r);
+  bool is_due = x->mem.count >= x->flush_at && !x->flushing.slots;
+  bool is_crowded = x->run_count >= RUNS_MAX / 2;
+  lock_release (&x->lock);
+  if (is_due)
+    index_flush (x);
+  if (is_due && is_crowded)
+    index_maintain (x);
+}
+
+int
+index_add (struct index *x, int type, const struct chunk_ref *ref)
+{
+  if (type <= 0 || type > 255 || ref->plain_len >= 1u << PLAIN_BITS)
+    return 0; /* not indexed */
+  struct record r = { .pack = ref->pack,
+                      .off = ref->off,
+                      .sealed_len = ref->sealed_len,
+                      .type_plain = (uint32_t) type << PLAIN_BITS | ref->plain_len };
+  memcpy (r.prefix, ref->id, PREFIX_LEN);
+  index_put (x, &r, true);
+  return 0;
+}
+
+/* Moves the table of memory aside and gathers what can be written, unsorted.  Entries of packs
+ * being filled go back to memory, those of packs that have gone are dropped. */
+static int
+begin_flush_locked (struct index *x, struct record **out, size_t *n)
+{
+  struct mem fresh;
+  AUTO_MEM struct record *all = malloc ((x->mem.count + 1) * sizeof *all);
+  if (!all || mem_init (&fresh) < 0)
+    return ERR_NOMEM;
+  x->flushing = x->mem;
+  x->mem = fresh;
+  *n = 0;
+  for (uint32_t i = 0; i < MEM_SLOTS; i++) {
+    const struct record *r = &x->flushing.slots[i];
+    enum pack_life life = r->type_plain ? packs_life (&x->packs, r->pack) : PACK_GONE;
+    if (life == PACK_BEGUN)
+      mem_put (&x->mem, r);
+    else if (life == PACK_DONE || life == PACK_FOREIGN)
+      all[(*n)++] = *r;
+  }
+  /* Where packs being filled hold most of the table, flushing again at once would gain nothing. */
+  uint32_t next = x->mem.count + MEM_SLOTS / 8;
+  x->flush_at = next < MEM_FLUSH ? MEM_FLUSH : next < MEM_FULL ? next : MEM_FULL;
+  *out = STEAL (all);
+  return 0;
 }
 
 static int
-by_prefix (const void *a, const void *b)
+write_run (struct index *x, uint64_t seq, struct record *records, size_t n, struct run **out)
 {
-  return memcmp (((const struct index_entry *) a)->prefix, ((const struct index_entry *) b)->prefix,
-                 PREFIX_LEN);
-}
-
-int
-index_export (struct index *x, struct index_delta *out)
-{
-  LOCK_SCOPE (&x->lock);
-  *out = (struct index_delta){ 0 };
-  uint32_t *position = calloc (x->pack_count + 1, sizeof *position);
-  out->packs = calloc (x->pack_count + 1, sizeof *out->packs);
-  out->entries = calloc (x->count + 1, sizeof *out->entries);
-  if (!position || !out->packs || !out->entries) {
-    free (position);
-    index_delta_release (out);
-    return ERR_NOMEM;
-  }
-  x->export_to = x->pack_count;
-  for (uint32_t i = 0; i < x->pack_count; i++) {
-    struct pack_row *p = &x->packs[i];
-    if (p->life != PACK_DONE_OWN || p->is_exported)
-      continue;
-    struct index_pack *q = &out->packs[out->pack_count++];
-    memcpy (q->name, p->name, PACK_NAME_LEN);
-    q->kind = p->kind;
-    q->size = p->size;
-    position[i] = (uint32_t) out->pack_count;
-  }
-  for (size_t i = 0; i < x->cap; i++) {
-    const struct entry *e = &x->table[i];
-    if (!e->is_used || !position[e->pack])
-      continue;
-    struct index_entry *d = &out->entries[out->entry_count++];
-    memcpy (d->prefix, e->prefix, PREFIX_LEN);
-    *d = (struct index_entry){ .pack = position[e->pack] - 1, .off = e->off,
-                               .sealed_len = e->sealed_len,
-                               .plain_len = e->plain_len, .type = e->type };
-    memcpy (d->prefix, e->prefix, PREFIX_LEN);
-  }
-  qsort (out->entries, out->entry_count, sizeof *out->entries, by_prefix);
-  free (position);
-  return 0;
+  AUTO (run_writer) w = NULL;
+  qsort (records, n, sizeof *records, record_compare);
+  /* Names before the entries that count on them. */
+  if (fdatasync (x->packs.fd) < 0)
+    return err_from_errno (errno);
+  int rc = run_writer_new (x->dir, seq, seq, x->packs.epoch, &w);
+  for (size_t i = 0; i < n && rc == 0; i++)
+    rc = run_writer_put (w, &records[i]);
+  return rc < 0 ? rc : run_writer_finish (w, out);
 }
 
 void
-index_exported (struct index *x)
+index_flush (struct index *x)
 {
-  LOCK_SCOPE (&x->lock);
-  for (uint32_t i = 0; i < x->export_to; i++)
-    if (x->packs[i].life == PACK_DONE_OWN)
-      x->packs[i].is_exported = true;
+  AUTO_MEM struct record *records = NULL;
+  AUTO (run) r = NULL;
+  size_t n = 0;
+  lock_take (&x->lock);
+  int rc = x->flushing.slots ? ERR_BUSY : begin_flush_locked (x, &records, &n);
+  struct hashes pending = rc == 0 ? x->pending : (struct hashes){ 0 };
+  uint64_t seq = 0;
+  if (rc == 0) {
+    x->pending = (struct hashes){ 0 };
+    seq = x->next_seq++;
+    x->writers++;
+  }
+  lock_release (&x->lock);
+  if (rc < 0)
+    return; /* another one is at it, or there is no memory: tried again when more has come */
+  if (n)
+    rc = write_run (x, seq, records, n, &r);
+  lock_take (&x->lock);
+  if (r && index_add_run_locked (x, r))
+    r = NULL;
+  else if (r) {
+    r->is_dead = true;
+    rc = ERR_LIMIT;
+  }
+  free (x->flushing.slots);
+  x->flushing = (struct mem){ 0 };
+  x->writers--;
+  pthread_cond_broadcast (&x->flushed);
+  lock_release (&x->lock);
+  if (rc == 0)
+    deltas_persist (x, &pending);
+  else
+    log_warn ("cannot write a part of the index, its entries are lost: less is deduplicated; is "
+              "the disk of the state directory full? entries=%zu err=\"%s\"",
+              n, err_str (rc));
+  free (pending.h);
 }
 
 bool
-index_has_delta (struct index *x, const char *object)
+index_add_run_locked (struct index *x, struct run *r)
 {
-  LOCK_SCOPE (&x->lock);
-  for (size_t i = 0; i < x->delta_count; i++)
-    if (strcmp (x->deltas[i], object) == 0)
-      return true;
-  return false;
-}
-
-int
-index_load_delta (struct index *x, const char *object, const struct index_delta *d)
-{
-  for (size_t i = 0; i < d->pack_count; i++) {
-    uint32_t no;
-    int rc = index_pack_intern (x, d->packs[i].name, &no);
-    if (rc)
-      return rc;
-    for (size_t k = 0; k < d->entry_count; k++) {
-      const struct index_entry *e = &d->entries[k];
-      if (e->pack != i)
-        continue;
-      struct entry mine = { .pack = no, .off = e->off, .sealed_len = e->sealed_len,
-                            .plain_len = e->plain_len, .type = e->type };
-      memcpy (mine.prefix, e->prefix, PREFIX_LEN);
-      LOCK_SCOPE (&x->lock);
-      rc = insert (x, &mine);
-      if (rc)
-        return rc;
-    }
-  }
-  LOCK_SCOPE (&x->lock);
-  char **more = realloc (x->deltas, (x->delta_count + 1) * sizeof *more);
-  if (!more)
-    return ERR_NOMEM;
-  x->deltas = more;
-  x->deltas[x->delta_count] = strdup (object);
-  if (!x->deltas[x->delta_count])
-    return ERR_NOMEM;
-  x->delta_count++;
-  return 0;
+  if (x->run_count == RUNS_MAX)
+    return false;
+  r->serial = ++x->next_serial;
+  /* Flushes may end in another order than they began. */
+  unsigned at = x->run_count++;
+  for (; at > 0 && x->runs[at - 1]->lo > r->lo; at--)
+    x->runs[at] = x->runs[at - 1];
+  x->runs[at] = r;
+  return true;
 }
 
 void
-index_maintain (struct index *x)
+index_unref_runs (struct index *x, struct run **runs, unsigned n)
 {
-  (void) x; /* nothing to merge: all of it is in one table */
+  unsigned dead = 0;
+  lock_take (&x->lock);
+  for (unsigned i = 0; i < n; i++)
+    if (--runs[i]->refs == 0)
+      runs[dead++] = runs[i];
+  lock_release (&x->lock);
+  for (unsigned i = 0; i < dead; i++)
+    run_free (runs[i]);
+}
+
+/* --- finding --- */
+
+struct query {
+  const uint8_t *id;
+  int type;
+  uint32_t plain_len; /* 0: any */
+  bool must_be_usable;
+};
+
+static bool
+fits_locked (struct index *x, const struct query *q, const struct record *r)
+{
+  if (q->plain_len && (r->type_plain & ((1u << PLAIN_BITS) - 1)) != q->plain_len)
+    return false;
+  enum pack_life life = packs_life (&x->packs, r->pack);
+  return q->must_be_usable ? packs_is_usable (&x->packs, r->pack)
+                           : life != PACK_UNKNOWN && life != PACK_GONE;
+}
+
+static void
+give (const struct query *q, const struct record *r, struct chunk_ref *out)
+{
+  memcpy (out->id, q->id, ID_LEN);
+  out->pack = r->pack;
+  out->off = r->off;
+  out->sealed_len = r->sealed_len;
+  out->plain_len = r->type_plain & ((1u << PLAIN_BITS) - 1);
+}
+
+/* In memory; else takes references on all runs. */
+static bool
+find_in_memory (struct index *x, const struct query *q, struct chunk_ref *out, struct run **runs,
+                unsigned *n)
+{
+  LOCK_SCOPE (&x->lock);
+  const struct mem *tables[] = { &x->mem, &x->flushing };
+  for (int i = 0; i < 2; i++) {
+    const struct record *r = mem_find (tables[i], q->id, q->type);
+    if (r && fits_locked (x, q, r)) {
+      give (q, r, out);
+      return true;
+    }
+  }
+  *n = x->run_count;
+  for (unsigned i = 0; i < *n; i++) {
+    runs[i] = x->runs[i];
+    runs[i]->refs++;
+  }
+  return false;
+}
+
+static bool
+find_in_run (struct index *x, const struct query *q, struct run *run, struct chunk_ref *out)
+{
+  struct record found[CANDIDATES];
+  size_t n = run_find (x, run, q->id, q->type, found, CANDIDATES);
+  if (n == 0)
+    return false;
+  LOCK_SCOPE (&x->lock);
+  for (size_t i = 0; i < n; i++)
+    if (fits_locked (x, q, &found[i])) {
+      give (q, &found[i], out);
+      return true;
+    }
+  return false;
+}
+
+static bool
+find (struct index *x, const struct query *q, struct chunk_ref *out)
+{
+  struct run *runs[RUNS_MAX];
+  unsigned n = 0;
+  bool is_found = find_in_memory (x, q, out, runs, &n);
+  for (unsigned i = n; i > 0 && !is_found; i--)
+    is_found = find_in_run (x, q, runs[i - 1], out);
+  if (n)
+    index_unref_runs (x, runs, n);
+  return is_found;
+}
+
+bool
+index_find (struct index *x, int type, const uint8_t id[ID_LEN], uint32_t plain_len,
+            struct chunk_ref *out)
+{
+  return find (x, &(struct query){ id, type, plain_len, true }, out);
+}
+
+bool
+index_find_any (struct index *x, int type, const uint8_t id[ID_LEN], struct chunk_ref *out)
+{
+  return find (x, &(struct query){ id, type, 0, false }, out);
 }
 
 void
 index_stats_get (struct index *x, struct index_stats *out)
 {
   LOCK_SCOPE (&x->lock);
-  *out = (struct index_stats){ .packs = x->pack_count, .entries = x->count,
-                               .bytes = x->cap * sizeof *x->table };
+  struct index_stats s = { .packs = x->packs.named, .runs = x->run_count };
+  s.entries = x->mem.count + x->flushing.count;
+  for (unsigned i = 0; i < x->run_count; i++) {
+    s.entries += x->runs[i]->count;
+    s.bytes += ((uint64_t) 1 + x->runs[i]->pages + x->runs[i]->fences) * PAGE_LEN;
+  }
+  *out = s;
 }

@@ -19,9 +19,12 @@
 #include "format/index_delta.h"
 
 struct index;
+/* One process at a time may have DIR open (it is made if missing). */
 int index_open (const char *dir, struct index **out) WARN_UNUSED;
 void index_free (struct index *x);
 DEFINE_FREEP (index);
+/* Of the pack numbers: what was noted down under another epoch means other packs, or none. */
+uint64_t index_epoch (const struct index *x);
 
 int index_pack_begin (struct index *x, int kind, uint32_t *no) WARN_UNUSED;
 int index_pack_done (struct index *x, uint32_t no, const uint8_t name[PACK_NAME_LEN],
@@ -31,9 +34,13 @@ int index_pack_intern (struct index *x, const uint8_t name[PACK_NAME_LEN],
                        uint32_t *no) WARN_UNUSED;
 /* The name of pack NO; ERR_STATE while it is being filled, ERR_MISSING if dropped or unknown. */
 int index_pack_name (struct index *x, uint32_t no, uint8_t name[PACK_NAME_LEN]) WARN_UNUSED;
-/* Begun by this process. */
+/* Bytes of a pack that is done; 0 where not known. */
+uint64_t index_pack_size (struct index *x, uint32_t no);
+/* Begun by this process, in the present session. */
 bool index_pack_is_own (struct index *x, uint32_t no);
 
+/* Entries of a pack are added while it is being filled.  Chunks of 16 MiB and more are not indexed.
+ * */
 int index_add (struct index *x, int type, const struct chunk_ref *ref) WARN_UNUSED;
 /* Finds a usable copy of chunk ID of PLAIN_LEN bytes; ref->id is set too. */
 bool index_find (struct index *x, int type, const uint8_t id[ID_LEN], uint32_t plain_len,
@@ -44,21 +51,27 @@ bool index_find_any (struct index *x, int type, const uint8_t id[ID_LEN], struct
 void index_pin (struct index *x, uint32_t no);
 void index_unpin (struct index *x, uint32_t no);
 bool index_is_usable (struct index *x, uint32_t no);
-/* A new session: no pack is pinned and none is own any more (all that were done count as packs of others). */
+/* A new session: no pack is pinned and none is own any more (all that were done count as packs of
+ * others). */
 void index_new_session (struct index *x);
 /* The collector removed it: no entry of it is found any more. */
 void index_forget_pack (struct index *x, const uint8_t name[PACK_NAME_LEN]);
 
-/* Packs done since the last call that succeeded, with their entries, as a delta (released by the
- * caller). pack_count 0: nothing new.  index_exported confirms that the delta is in the store. */
+/* Packs done and not exported yet, those of an earlier process too, with their entries as a delta
+ * (released by the caller): at most some 65,536 entries, so it is called until pack_count is 0:
+ * nothing new.  index_exported confirms that the delta returned last is in the store. */
 int index_export (struct index *x, struct index_delta *out) WARN_UNUSED;
 void index_exported (struct index *x);
 int index_load_delta (struct index *x, const char *object, const struct index_delta *d) WARN_UNUSED;
+/* Notes OBJECT as loaded: the delta of this host itself. */
+void index_mark_delta (struct index *x, const char *object);
 bool index_has_delta (struct index *x, const char *object);
 /* Merges runs where it pays; called now and then from a thread that has time. */
 void index_maintain (struct index *x);
 
-struct index_stats { uint64_t packs, entries, runs, bytes; };
+struct index_stats { /* bytes: of the runs on disk */
+  uint64_t packs, entries, runs, bytes;
+};
 void index_stats_get (struct index *x, struct index_stats *out);
 
 #endif

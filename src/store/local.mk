@@ -8,7 +8,12 @@ libstore_la_SOURCES = \
 	%D%/crc32c.c \
 	%D%/gear.c \
 	%D%/hmac.c %D%/hmac.h \
-	%D%/index.c %D%/index.h \
+	%D%/index.c %D%/index.h %D%/index_priv.h \
+	%D%/index_delta.c \
+	%D%/index_mem.c \
+	%D%/index_merge.c \
+	%D%/index_packs.c \
+	%D%/index_run.c %D%/index_run.h \
 	%D%/key_file.c \
 	%D%/keys.c %D%/keys.h %D%/keys_priv.h \
 	%D%/packer.c \

@@ -2,6 +2,7 @@
 store_tests = \
 	tests/unit/store_chunker_test \
 	tests/unit/store_crypto_test \
+	tests/unit/store_index_test \
 	tests/unit/store_keys_test \
 	tests/unit/store_seal_test
 check_PROGRAMS += $(store_tests)
@@ -38,3 +39,7 @@ tests_unit_store_reader_ahead_test_SOURCES = %D%/store_reader_ahead_test.c %D%/s
 	%D%/store_reader_util.h %D%/store_keys_helper.h
 tests_unit_store_reader_ahead_test_CFLAGS = $(store_test_cflags)
 tests_unit_store_reader_ahead_test_LDADD = $(store_test_libs)
+
+tests_unit_store_index_test_SOURCES = %D%/store_index_test.c
+tests_unit_store_index_test_CFLAGS = $(store_test_cflags)
+tests_unit_store_index_test_LDADD = $(store_test_libs)
