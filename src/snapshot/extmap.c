@@ -410,10 +410,12 @@ extmap_land (struct extmap *m, uint64_t off, uint64_t len, uint32_t serial,
   return 0;
 }
 
-int
-extmap_walk (struct extmap *m, int (*fn) (void *ctx, const struct mapped *x), void *ctx)
+static int
+walk (struct extmap *m, bool only_changed, int (*fn) (void *ctx, const struct mapped *x), void *ctx)
 {
   for (uint32_t i = 0; i < m->count; i++) {
+    if (only_changed && !m->segs[i].is_changed)
+      continue;
     int rc = load (m, &m->segs[i]);
     for (uint32_t k = 0; rc == 0 && k < m->segs[i].count; k++)
       rc = fn (ctx, &m->segs[i].at[k]);
@@ -421,6 +423,18 @@ extmap_walk (struct extmap *m, int (*fn) (void *ctx, const struct mapped *x), vo
       return rc;
   }
   return 0;
+}
+
+int
+extmap_walk (struct extmap *m, int (*fn) (void *ctx, const struct mapped *x), void *ctx)
+{
+  return walk (m, false, fn, ctx);
+}
+
+int
+extmap_walk_changed (struct extmap *m, int (*fn) (void *ctx, const struct mapped *x), void *ctx)
+{
+  return walk (m, true, fn, ctx);
 }
 
 uint64_t

@@ -88,6 +88,7 @@ begin_pack (struct pipe *v, struct lane *lane, enum pack_kind kind)
     return rc;
   }
   k->next = v->packs;
+  k->serial = ++v->pack_serial;
   v->packs = k;
   lane->pack = k;
   lane->run = 0;

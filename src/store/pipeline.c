@@ -390,40 +390,45 @@ pipe_wait_placed (struct pipe *v, struct pipe_dep *dep)
   return dep->error;
 }
 
-void
+uint64_t
 pipe_close_packs (struct pipe *v, bool meta_only)
 {
   LOCK_SCOPE (&v->line->lock);
   for (int i = meta_only ? LANE_META : 0; i < LANES; i++)
     packer_close_locked (v, &v->lanes[i]);
+  return v->pack_serial;
 }
 
+/* Is DEP in a pack up to TICKET that is not done (or, for NAMED, has no name yet)? */
 static bool
-all_named_locked (struct pipe *v, const struct pipe_dep *dep)
+is_waiting_locked (struct pipe *v, const struct pipe_dep *dep, uint64_t ticket, bool named)
 {
   for (struct packing *k = v->packs; k; k = k->next)
-    for (uint32_t i = 0; !k->is_named && i < k->dep_count; i++)
+    for (uint32_t i = 0; k->serial <= ticket && !(named && k->is_named) && i < k->dep_count; i++)
       if (k->deps[i] == dep)
-        return false;
-  return true;
+        return true;
+  return false;
 }
 
-int
-pipe_wait_named (struct pipe *v, struct pipe_dep *dep)
+static int
+wait_packs (struct pipe *v, struct pipe_dep *dep, uint64_t ticket, bool named)
 {
   LOCK_SCOPE (&v->line->lock);
-  while (!all_named_locked (v, dep))
+  while (is_waiting_locked (v, dep, ticket, named))
     lock_wait (&v->line->changed, &v->line->lock);
   return dep->error;
 }
 
 int
-pipe_wait_durable (struct pipe *v, struct pipe_dep *dep)
+pipe_wait_named (struct pipe *v, struct pipe_dep *dep, uint64_t ticket)
 {
-  LOCK_SCOPE (&v->line->lock);
-  while (dep->unfinished || dep->unplaced)
-    lock_wait (&v->line->changed, &v->line->lock);
-  return dep->error;
+  return wait_packs (v, dep, ticket, true);
+}
+
+int
+pipe_wait_durable (struct pipe *v, struct pipe_dep *dep, uint64_t ticket)
+{
+  return wait_packs (v, dep, ticket, false);
 }
 
 void

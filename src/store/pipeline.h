@@ -108,12 +108,14 @@ void pipe_hold (struct pipe *v);
 void pipe_unhold (struct pipe *v);
 /* Waits until all DEP's chunks are placed. */
 int pipe_wait_placed (struct pipe *v, struct pipe_dep *dep) WARN_UNUSED;
-/* Closes packs that hold anything, so that they are sent.  META: the metadata lane only. */
-void pipe_close_packs (struct pipe *v, bool meta_only);
-/* Waits until the names of all packs DEP is in are known (they may still fly).  Close first. */
-int pipe_wait_named (struct pipe *v, struct pipe_dep *dep) WARN_UNUSED;
-/* Waits until all packs of DEP are done; returns its sticky error. */
-int pipe_wait_durable (struct pipe *v, struct pipe_dep *dep) WARN_UNUSED;
+/* Closes packs that hold anything, so that they are sent.  META: the metadata lane only.  Returns a ticket
+ * that stands for all packs begun so far. */
+uint64_t pipe_close_packs (struct pipe *v, bool meta_only);
+#define PIPE_ALL UINT64_MAX
+/* Waits until the names of the packs DEP is in, up to TICKET, are known (they may still fly). */
+int pipe_wait_named (struct pipe *v, struct pipe_dep *dep, uint64_t ticket) WARN_UNUSED;
+/* Waits until the packs of DEP up to TICKET are done; returns its sticky error. */
+int pipe_wait_durable (struct pipe *v, struct pipe_dep *dep, uint64_t ticket) WARN_UNUSED;
 /* DEP refers to a chunk in pack NO as well (a copied reference).  False: the pack failed and is
  * gone. */
 bool pipe_depend (struct pipe *v, struct pipe_dep *dep, uint32_t no);

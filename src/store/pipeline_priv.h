@@ -20,6 +20,7 @@ struct packing {
   struct pipe *pipe;
   enum pack_state state;
   uint32_t no;
+  uint64_t serial;         /* within the pipe, ascending */
   enum pack_kind kind;
   uint8_t *data;
   size_t cap;
@@ -81,6 +82,7 @@ struct pipe {
   bool is_held;
   unsigned batches;             /* submitted, not finished */
   uint32_t index_seq;
+  uint64_t pack_serial;
 };
 
 /* A place in a pack. */

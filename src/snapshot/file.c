@@ -1,0 +1,745 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#define LOG_MODULE "file"
+#include "snapshot/file.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#define STREAM_START_MIN (64u << 10) /* a write this long may begin a stream anywhere */
+#define PAGE_BLOCK (64u << 10)       /* CLASS_PAGES: what an overlay range is widened to */
+
+struct flying {
+  struct flying *next;
+  struct pipe_chunk *chunk;
+  uint64_t off;
+  uint32_t serial;
+};
+
+struct filedata {
+  struct filedata *next, **link; /* in snap->dirty, guarded by snap->lock */
+  struct inode *inode;           /* pinned */
+  unsigned users;                /* open handles and walks */
+  struct chunker chunker;
+  enum chunk_class class;
+  bool has_class;
+  struct pipe_chunk *cur; /* the stream's present chunk; NULL: none begun */
+  uint64_t cur_off;
+  uint32_t max;           /* of a chunk of this class */
+  struct flying *flying;
+  struct overlay *overlay;
+  uint32_t serial;
+  uint32_t changes;       /* of the content, by writers */
+  int error;
+};
+
+/* The file's data, made and listed if it was not there.  The snapshot's lock ranks above the file's, so
+ * the list is changed by list_data before the file is locked. */
+static struct filedata *
+data_of (struct inode *i)
+{
+  lock_assert_held (&i->data_lock);
+  return i->data;
+}
+
+int
+filedata_begin (struct snap *s, struct inode *i)
+{
+  LOCK_SCOPE (&s->lock);
+  LOCK_SCOPE (&i->data_lock);
+  if (i->data) {
+    i->data->users++;
+    return 0;
+  }
+  struct filedata *d = calloc (1, sizeof *d);
+  if (!d)
+    return ERR_NOMEM;
+  d->users = 1;
+  d->inode = i;
+  d->next = s->dirty;
+  d->link = &s->dirty;
+  if (d->next)
+    d->next->link = &d->next;
+  s->dirty = d;
+  i->data = d;
+  LOCK_SCOPE (&i->tree->lock);
+  i->pins++;
+  return 0;
+}
+
+/* Frees D if nothing of it is needed; the pin goes with it. */
+static void
+settle (struct snap *s, struct inode *i, bool end_use)
+{
+  bool is_over = false;
+  lock_take (&s->lock);
+  lock_take (&i->data_lock);
+  struct filedata *d = i->data;
+  if (d) {
+    d->users -= end_use;
+    is_over = d->users == 0 && !d->cur && !d->flying && !d->error
+              && (!d->overlay || overlay_is_empty (d->overlay));
+  }
+  if (is_over) {
+    *d->link = d->next;
+    if (d->next)
+      d->next->link = d->link;
+    overlay_free (d->overlay);
+    free (d);
+    i->data = NULL;
+  }
+  lock_release (&i->data_lock);
+  lock_release (&s->lock);
+  if (is_over)
+    worktree_put (i);
+}
+
+void
+filedata_end (struct snap *s, struct inode *i)
+{
+  settle (s, i, true);
+}
+
+int
+filedata_error (struct inode *i)
+{
+  LOCK_SCOPE (&i->data_lock);
+  return i->data ? i->data->error : 0;
+}
+
+void
+filedata_fail (struct inode *i, int rc)
+{
+  LOCK_SCOPE (&i->data_lock);
+  struct filedata *d = data_of (i);
+  if (d && !d->error)
+    d->error = rc; /* no data: the handle that failed has gone */
+}
+
+static int
+set_extent (struct inode *i, uint64_t off, const struct extent *e)
+{
+  LOCK_SCOPE (&i->tree->lock);
+  int rc = extmap_set (&i->map, off, e);
+  inode_touch_locked (i);
+  return rc;
+}
+
+/* A chunk is in a pack (or failed): from a sealer thread. */
+static void
+placed (struct pipe_chunk *c, int rc)
+{
+  struct inode *i = c->ctx;
+  struct snap *s = (struct snap *) (uintptr_t) c->ctx_b;
+  lock_take (&i->data_lock);
+  struct filedata *d = i->data;
+  for (struct flying **at = &d->flying; *at; at = &(*at)->next)
+    if ((*at)->chunk == c) {
+      struct flying *f = *at;
+      *at = f->next;
+      if (rc == 0) {
+        lock_take (&i->tree->lock);
+        rc = extmap_land (&i->map, f->off, c->len, f->serial, &c->ref);
+        inode_touch_locked (i);
+        lock_release (&i->tree->lock);
+      }
+      free (f);
+      break;
+    }
+  if (rc && !d->error)
+    d->error = rc;
+  bool is_idle = !d->flying && !d->users;
+  lock_release (&i->data_lock);
+  if (rc)
+    snap_fail (s, rc, "a chunk could not be stored");
+  pipe_chunk_free (s->mount->line, c);
+  if (is_idle)
+    settle (s, i, false);
+  worktree_put (i);
+  if (s->placed_waiters) {
+    LOCK_SCOPE (&s->lock);
+    pthread_cond_broadcast (&s->changed);
+  }
+}
+
+static bool
+is_all_zero (const uint8_t *p, size_t n)
+{
+  return n == 0 || (p[0] == 0 && memcmp (p, p + 1, n - 1) == 0);
+}
+
+/* Sends the stream's chunk on its way.  The stream goes on behind it. */
+static int
+push_cur (struct snap *s, struct inode *i, struct filedata *d)
+{
+  struct pipe_chunk *c = d->cur;
+  if (!c)
+    return 0;
+  uint64_t off = d->cur_off;
+  d->cur = NULL;
+  d->cur_off = off + c->len;
+  if (c->len == 0 || is_all_zero (c->data, c->len)) {
+    struct extent zero = { .kind = EXTENT_ZERO, .len = c->len };
+    int rc = c->len ? set_extent (i, off, &zero) : 0;
+    pipe_chunk_free (s->mount->line, c);
+    return rc;
+  }
+  struct flying *f = calloc (1, sizeof *f);
+  struct extent e = { .kind = EXTENT_FLYING, .len = c->len,
+                      .ref = { .off = ++d->serial, .sealed_len = c->len + UNIT_OVERHEAD,
+                               .plain_len = c->len } };
+  int rc = f ? set_extent (i, off, &e) : ERR_NOMEM;
+  if (rc) {
+    free (f);
+    pipe_chunk_free (s->mount->line, c);
+    d->error = d->error ? d->error : rc; /* those bytes are lost: never again a success */
+    return rc;
+  }
+  *f = (struct flying){ .next = d->flying, .chunk = c, .off = off, .serial = d->serial };
+  d->flying = f;
+  lock_take (&i->tree->lock);
+  i->pins++;
+  lock_release (&i->tree->lock);
+  c->dep = &s->dep;
+  c->type = UNIT_DATA;
+  c->done = placed;
+  c->ctx = i;
+  c->ctx_b = (uint64_t) (uintptr_t) s;
+  pipe_push (s->vault->pipe, c);
+  return 0;
+}
+
+static void
+decide_class (struct inode *i, struct filedata *d, uint64_t off, const uint8_t *p, size_t n)
+{
+  if (d->has_class)
+    return;
+  char name[TREE_NAME_MAX + 1] = "";
+  if (i->tmp_class)
+    class_normal_name (i->tmp_class, name, sizeof name);
+  d->class = class_of_file (name, off == 0 ? p : NULL, off == 0 ? n : 0);
+  d->has_class = off == 0 || d->class != CLASS_GENERIC;
+  d->max = d->class == CLASS_PAGES ? 64 << 10 : d->class == CLASS_IMMUTABLE ? 512 << 10
+           : d->class == CLASS_TEXT ? 256 << 10 : CHUNK_MAX_BYTES;
+}
+
+static int
+begin_stream (struct snap *s, struct inode *i, struct filedata *d, uint64_t off)
+{
+  int rc = push_cur (s, i, d);
+  d->cur_off = off;
+  chunker_init (&d->chunker, &s->vault->gear, d->class, off);
+  return rc;
+}
+
+static int
+ensure_room (struct snap *s, struct filedata *d, size_t k, size_t more)
+{
+  size_t want = d->cur ? d->cur->len + k : k;
+  if (d->cur && want <= d->cur->cap)
+    return 0;
+  size_t cap = d->cur ? d->cur->cap * 4 : more > (128 << 10) ? 1 << 20 : more;
+  if (cap > d->max)
+    cap = d->max;
+  if (cap < want)
+    cap = want;
+  if (d->cur)
+    return pipe_chunk_grow (s->mount->line, d->cur, cap);
+  d->cur = pipe_chunk_new (s->mount->line, cap);
+  if (!d->cur)
+    return ERR_NOMEM;
+  return 0;
+}
+
+static int
+stream_append (struct snap *s, struct inode *i, struct filedata *d, const uint8_t *p, size_t n)
+{
+  while (n) {
+    bool is_cut;
+    size_t k = chunker_scan (&d->chunker, p, n, &is_cut);
+    int rc = ensure_room (s, d, k, n);
+    if (rc)
+      return rc;
+    struct pipe_chunk *c = d->cur;
+    memcpy (c->data + c->len, p, k);
+    c->crc = crc32c (c->crc, p, k);
+    c->len += (uint32_t) k;
+    c->stream = i->ino;
+    p += k;
+    n -= k;
+    if (is_cut) {
+      rc = push_cur (s, i, d);
+      if (rc)
+        return rc;
+    }
+  }
+  return 0;
+}
+
+static uint64_t
+stream_end (const struct filedata *d)
+{
+  return d->cur_off + (d->cur ? d->cur->len : 0);
+}
+
+static int
+write_overlay (struct snap *s, struct inode *i, struct filedata *d, uint64_t off, const uint8_t *p,
+               size_t n)
+{
+  /* What the stream holds goes first, so that the overlay alone decides about the range. */
+  if (d->cur && off < stream_end (d) && off + n > d->cur_off) {
+    int rc = begin_stream (s, i, d, stream_end (d));
+    if (rc)
+      return rc;
+  }
+  if (!d->overlay) {
+    int rc = overlay_new (&s->mount->overlay, &d->overlay);
+    if (rc)
+      return rc;
+  }
+  return overlay_write (d->overlay, off, p, n);
+}
+
+int
+filedata_write (struct snap *s, struct inode *i, uint64_t off, const uint8_t *p, size_t n)
+{
+  LOCK_SCOPE (&i->data_lock);
+  struct filedata *d = data_of (i);
+  if (!d)
+    return ERR_NOMEM;
+  if (d->error)
+    return d->error;
+  lock_take (&i->tree->lock);
+  uint64_t size = i->a.size;
+  lock_release (&i->tree->lock);
+  decide_class (i, d, off, p, n);
+  d->changes++;
+  int rc = 0;
+  bool continues = d->cur && off == stream_end (d);
+  if (!continues && (n >= STREAM_START_MIN || off >= size)) {
+    rc = begin_stream (s, i, d, off);
+    continues = true;
+  }
+  if (rc == 0 && continues) {
+    rc = stream_append (s, i, d, p, n);
+    /* The stream's bytes are newer than what the overlay has of this range. */
+    if (rc == 0 && d->overlay)
+      overlay_clear (d->overlay, off, off + n);
+  } else if (rc == 0)
+    rc = write_overlay (s, i, d, off, p, n);
+  if (rc) {
+    if (rc != ERR_FULL && rc != ERR_NOMEM)
+      d->error = rc;
+    return rc;
+  }
+  LOCK_SCOPE (&i->tree->lock);
+  if (off + n > i->a.size)
+    i->a.size = off + n;
+  i->a.mtime = i->ctime = time_now ();
+  inode_touch_locked (i);
+  return 0;
+}
+
+void
+filedata_close (struct snap *s, struct inode *i)
+{
+  lock_take (&i->data_lock);
+  int rc = i->data ? push_cur (s, i, i->data) : 0;
+  lock_release (&i->data_lock);
+  if (rc)
+    snap_fail (s, rc, "the end of a file could not be stored");
+}
+
+/* Cuts the stream to end at SIZE; its checksum and cut state begin anew over what is left. */
+static void
+cut_stream (struct snap *s, struct inode *i, struct filedata *d, uint64_t size)
+{
+  if (!d->cur || stream_end (d) <= size)
+    return;
+  if (size <= d->cur_off) {
+    pipe_chunk_free (s->mount->line, d->cur);
+    d->cur = NULL;
+    return;
+  }
+  struct pipe_chunk *c = d->cur;
+  c->len = (uint32_t) (size - d->cur_off);
+  c->crc = crc32c (0, c->data, c->len);
+  chunker_init (&d->chunker, &s->vault->gear, d->class, d->cur_off);
+  bool is_cut;
+  (void) chunker_scan (&d->chunker, c->data, c->len, &is_cut);
+}
+
+int
+filedata_truncate (struct snap *s, struct inode *i, uint64_t size)
+{
+  LOCK_SCOPE (&i->data_lock);
+  if (i->data) {
+    i->data->changes++;
+    cut_stream (s, i, i->data, size);
+    if (i->data->overlay)
+      overlay_clear (i->data->overlay, size, UINT64_MAX);
+  }
+  LOCK_SCOPE (&i->tree->lock);
+  int rc = size < i->a.size ? extmap_truncate (&i->map, size) : 0;
+  if (rc == 0) {
+    i->a.size = size;
+    i->a.mtime = i->ctime = time_now ();
+    inode_touch_locked (i);
+  }
+  return rc;
+}
+
+int
+filedata_clear (struct snap *s, struct inode *i, uint64_t off, uint64_t len, bool is_zero)
+{
+  LOCK_SCOPE (&i->data_lock);
+  struct filedata *d = data_of (i);
+  if (!d)
+    return ERR_NOMEM;
+  if (d->error)
+    return d->error;
+  int rc = 0;
+  d->changes++;
+  if (d->cur && off < stream_end (d) && off + len > d->cur_off)
+    rc = begin_stream (s, i, d, stream_end (d));
+  if (rc)
+    return rc;
+  if (d->overlay)
+    overlay_clear (d->overlay, off, off + len);
+  struct extent e = { .kind = is_zero ? EXTENT_ZERO : EXTENT_HOLE, .len = len };
+  rc = len ? set_extent (i, off, &e) : 0;
+  LOCK_SCOPE (&i->tree->lock);
+  i->a.mtime = i->ctime = time_now ();
+  return rc;
+}
+
+int
+filedata_set_extent (struct snap *s, struct inode *i, uint64_t off, const struct extent *e)
+{
+  int rc = filedata_clear (s, i, off, e->len, false);
+  if (rc)
+    return rc;
+  if (e->kind != EXTENT_HOLE)
+    rc = set_extent (i, off, e);
+  LOCK_SCOPE (&i->tree->lock);
+  if (rc == 0 && off + e->len > i->a.size)
+    i->a.size = off + e->len;
+  return rc;
+}
+
+/* Pushes the dirty range [start, end) of the overlay as a stream of its own. */
+static int
+push_range (struct snap *s, struct inode *i, uint64_t start, uint64_t end)
+{
+  uint8_t *buf = malloc (PAGE_BLOCK * 4);
+  if (!buf)
+    return ERR_NOMEM;
+  int rc = 0;
+  for (uint64_t off = start; rc == 0 && off < end;) {
+    size_t n = end - off < PAGE_BLOCK * 4 ? (size_t) (end - off) : PAGE_BLOCK * 4;
+    struct read_piece pieces[READ_PIECES_MAX];
+    unsigned count = 0;
+    lock_take (&i->data_lock);
+    uint32_t changes = i->data ? i->data->changes : 0;
+    lock_release (&i->data_lock);
+    rc = filedata_read (i, off, &n, buf, pieces, &count);
+    if (rc == 0 && count)
+      rc = snap_load (s->vault, pieces, count, off, 0, buf);
+    if (rc || n == 0)
+      break;
+    LOCK_SCOPE (&i->data_lock);
+    struct filedata *d = data_of (i);
+    if (!d || d->changes != changes)
+      continue; /* written meanwhile: what was read may be old (and D is there: it is on the list) */
+    if (stream_end (d) != off || off == start)
+      rc = begin_stream (s, i, d, off);
+    if (rc == 0)
+      rc = stream_append (s, i, d, buf, n);
+    if (rc == 0)
+      overlay_clear (d->overlay, off, off + n);
+    off += n;
+  }
+  free (buf);
+  if (rc == 0) {
+    LOCK_SCOPE (&i->data_lock);
+    rc = push_cur (s, i, data_of (i));
+  }
+  return rc;
+}
+
+int
+filedata_push (struct snap *s, struct inode *i)
+{
+  lock_take (&i->data_lock);
+  struct filedata *d = i->data;
+  int rc = d ? d->error : 0;
+  if (d && rc == 0)
+    rc = push_cur (s, i, d);
+  bool is_pages = d && d->class == CLASS_PAGES;
+  uint64_t off = 0, start = 0, end = 0;
+  while (rc == 0 && i->data && i->data->overlay && overlay_next (i->data->overlay, off, &start, &end)) {
+    if (is_pages) {
+      start = start / PAGE_BLOCK * PAGE_BLOCK;
+      end = (end + PAGE_BLOCK - 1) / PAGE_BLOCK * PAGE_BLOCK;
+    }
+    lock_release (&i->data_lock);
+    rc = push_range (s, i, start, end);
+    lock_take (&i->data_lock);
+    off = end;
+  }
+  lock_release (&i->data_lock);
+  return rc;
+}
+
+int
+filedata_wait_placed (struct snap *s, struct inode *i)
+{
+  lock_take (&i->data_lock);
+  uint32_t upto = i->data ? i->data->serial : 0;
+  lock_release (&i->data_lock);
+  pipe_kick (s->vault->pipe);
+  LOCK_SCOPE (&s->lock);
+  s->placed_waiters++;
+  int rc = 0;
+  for (;;) {
+    bool is_flying = false;
+    lock_take (&i->data_lock);
+    for (struct flying *f = i->data ? i->data->flying : NULL; f; f = f->next)
+      is_flying |= f->serial <= upto;
+    rc = i->data ? i->data->error : 0;
+    lock_release (&i->data_lock);
+    if (!is_flying)
+      break;
+    /* The signal may slip between the look and the wait: never longer than this. */
+    (void) lock_wait_until (&s->changed, &s->lock, clock_now () + 20 * NS_PER_MS);
+  }
+  s->placed_waiters--;
+  return rc;
+}
+
+/* The inodes on the dirty list, each pinned once more. */
+static int
+dirty_inodes (struct snap *s, struct inode ***out, size_t *n)
+{
+  LOCK_SCOPE (&s->lock);
+  size_t count = 0;
+  for (struct filedata *d = s->dirty; d; d = d->next)
+    count++;
+  *out = calloc (count + 1, sizeof **out);
+  *n = 0;
+  if (!*out)
+    return ERR_NOMEM;
+  for (struct filedata *d = s->dirty; d; d = d->next) {
+    LOCK_SCOPE (&d->inode->tree->lock);
+    d->inode->pins++;
+    (*out)[(*n)++] = d->inode;
+  }
+  return 0;
+}
+
+int
+filedata_push_all (struct snap *s)
+{
+  struct inode **all;
+  size_t n;
+  int rc = dirty_inodes (s, &all, &n);
+  if (rc)
+    return rc;
+  for (size_t k = 0; k < n; k++) {
+    int one = filedata_push (s, all[k]);
+    rc = rc ? rc : one;
+  }
+  for (size_t k = 0; k < n; k++) {
+    int one = filedata_wait_placed (s, all[k]);
+    rc = rc ? rc : one;
+    settle (s, all[k], false);
+    worktree_put (all[k]);
+  }
+  free (all);
+  return rc;
+}
+
+uint64_t
+filedata_overlay_bytes (struct snap *s)
+{
+  uint64_t bytes = 0;
+  LOCK_SCOPE (&s->lock);
+  for (struct filedata *d = s->dirty; d; d = d->next) {
+    LOCK_SCOPE (&d->inode->data_lock);
+    bytes += d->overlay ? overlay_bytes (d->overlay) : 0;
+  }
+  return bytes;
+}
+
+/* At the end of a snapshot that is not sealed: nothing of this is wanted any more. */
+void
+filedata_drop_all (struct snap *s)
+{
+  struct inode **all;
+  size_t n;
+  if (dirty_inodes (s, &all, &n) != 0)
+    return;
+  for (size_t k = 0; k < n; k++) {
+    (void) filedata_wait_placed (s, all[k]);
+    lock_take (&all[k]->data_lock);
+    struct filedata *d = all[k]->data;
+    if (d) {
+      pipe_chunk_free (s->mount->line, STEAL (d->cur));
+      overlay_free (STEAL (d->overlay));
+      d->error = 0;
+      d->users = 0;
+    }
+    lock_release (&all[k]->data_lock);
+    settle (s, all[k], false);
+    worktree_put (all[k]);
+  }
+  free (all);
+}
+
+uint64_t
+filedata_unplaced (struct inode *i)
+{
+  LOCK_SCOPE (&i->data_lock);
+  uint64_t least = UINT64_MAX, start, end;
+  struct filedata *d = i->data;
+  if (!d)
+    return least;
+  if (d->cur)
+    least = d->cur_off;
+  for (struct flying *f = d->flying; f; f = f->next)
+    least = f->off < least ? f->off : least;
+  if (d->overlay && overlay_next (d->overlay, 0, &start, &end) && start < least)
+    least = start;
+  return least;
+}
+
+static const struct flying *
+find_flying (const struct filedata *d, uint32_t serial)
+{
+  for (const struct flying *f = d->flying; f; f = f->next)
+    if (f->serial == serial)
+      return f;
+  return NULL;
+}
+
+/* One step of a read at OFF: fills *n bytes or makes a piece of them. */
+static int
+read_step (struct inode *i, uint64_t off, size_t *n, uint8_t *out, struct read_piece *piece)
+{
+  struct filedata *d = i->data;
+  uint64_t start = UINT64_MAX, end = 0;
+  piece->e.kind = EXTENT_HOLE;
+  if (d && d->overlay && overlay_next (d->overlay, off, &start, &end) && start <= off) {
+    if (end - off < *n)
+      *n = (size_t) (end - off);
+    return overlay_read (d->overlay, off, out, *n);
+  }
+  if (start != UINT64_MAX && start - off < *n)
+    *n = (size_t) (start - off);
+  if (d && d->cur && d->cur->len && off < stream_end (d)) {
+    if (off >= d->cur_off) {
+      if (stream_end (d) - off < *n)
+        *n = (size_t) (stream_end (d) - off);
+      memcpy (out, d->cur->data + (off - d->cur_off), *n);
+      return 0;
+    }
+    if (d->cur_off - off < *n)
+      *n = (size_t) (d->cur_off - off);
+  }
+  struct mapped x;
+  lock_take (&i->tree->lock);
+  int rc = extmap_get (&i->map, off, &x);
+  lock_release (&i->tree->lock);
+  if (rc)
+    return rc;
+  if (x.e.len < *n)
+    *n = (size_t) x.e.len;
+  if (x.e.kind == EXTENT_FLYING) {
+    const struct flying *f = d ? find_flying (d, x.e.ref.off) : NULL;
+    if (!f)
+      return ERR_MISSING; /* its chunk failed: the file's error is sticky too */
+    memcpy (out, f->chunk->data + x.e.chunk_off, *n);
+  } else if (x.e.kind != EXTENT_DATA)
+    memset (out, 0, *n);
+  else {
+    piece->off = off;
+    piece->len = (uint32_t) *n;
+    piece->e = x.e;
+    piece->has_name = false;
+  }
+  return 0;
+}
+
+int
+filedata_read (struct inode *i, uint64_t off, size_t *len, uint8_t *out, struct read_piece *pieces,
+               unsigned *count)
+{
+  LOCK_SCOPE (&i->data_lock);
+  lock_take (&i->tree->lock);
+  uint64_t size = i->a.size;
+  lock_release (&i->tree->lock);
+  size_t want = off >= size ? 0 : size - off < *len ? (size_t) (size - off) : *len;
+  size_t done = 0;
+  *count = 0;
+  if (i->data && i->data->error)
+    return i->data->error;
+  while (done < want && *count < READ_PIECES_MAX) {
+    size_t n = want - done;
+    struct read_piece piece;
+    int rc = read_step (i, off + done, &n, out + done, &piece);
+    if (rc)
+      return rc;
+    if (piece.e.kind == EXTENT_DATA)
+      pieces[(*count)++] = piece;
+    done += n;
+  }
+  *len = done;
+  return 0;
+}
+
+int
+filedata_seek (struct inode *i, uint64_t off, bool is_hole, uint64_t *out)
+{
+  LOCK_SCOPE (&i->data_lock);
+  lock_take (&i->tree->lock);
+  uint64_t size = i->a.size;
+  lock_release (&i->tree->lock);
+  if (off >= size)
+    return ERR_NXIO;
+  const struct filedata *d = i->data;
+  while (off < size) {
+    uint64_t start, end;
+    bool at_hole = true;
+    uint64_t next = size;
+    if (d && d->overlay && overlay_next (d->overlay, off, &start, &end)) {
+      at_hole = start > off;
+      next = at_hole ? start : end;
+    }
+    if (at_hole && d && d->cur && d->cur->len && off < stream_end (d)) {
+      at_hole = off < d->cur_off;
+      uint64_t edge = at_hole ? d->cur_off : stream_end (d);
+      next = edge < next || !at_hole ? edge : next;
+    }
+    if (at_hole) {
+      struct mapped x;
+      lock_take (&i->tree->lock);
+      int rc = extmap_get (&i->map, off, &x);
+      lock_release (&i->tree->lock);
+      if (rc)
+        return rc;
+      at_hole = x.e.kind == EXTENT_HOLE;
+      if (x.e.len < next - off)
+        next = off + x.e.len;
+    }
+    if (at_hole == is_hole) {
+      *out = off;
+      return 0;
+    }
+    off = next;
+  }
+  if (!is_hole)
+    return ERR_NXIO;
+  *out = size;
+  return 0;
+}

@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Bringing an open snapshot back from its checkpoints.  The state directory gives the part's id, nothing more. */
+#define LOG_MODULE "recover"
+#include <dirent.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "snapshot/file.h"
+#include "snapshot/snap.h"
+
+struct replay {
+  struct snap *snap;
+  struct sealer *sealer;
+  struct buf names;      /* of the checkpoints: seq texts */
+  size_t skip;
+  struct pack_table packs; /* every pack the replayed ones name */
+  bool is_removed;
+};
+
+static int
+add_seq (void *ctx, const struct blob_entry *e)
+{
+  struct replay *r = ctx;
+  const char *seq = e->key + r->skip;
+  if (strlen (seq) == 10)
+    buf_put (&r->names, seq, 11);
+  return buf_error (&r->names);
+}
+
+static int
+replay_extents (struct replay *r, struct checkpoint_rec *rec)
+{
+  struct worktree *t = r->snap->tree;
+  struct inode *i;
+  int rc = worktree_get (t, rec->ino, &i);
+  if (rc)
+    return ERR_FORMAT;
+  uint64_t off = rec->off;
+  for (uint32_t k = 0; rc == 0 && k < rec->extent_count; k++) {
+    struct extent e;
+    extent_get (&rec->extents, rec->packs.count, &e);
+    if (rec->extents.failed)
+      rc = ERR_FORMAT;
+    if (rc == 0 && e.kind == EXTENT_DATA)
+      rc = index_pack_intern (r->snap->vault->index, rec->packs.names[e.ref.pack], &e.ref.pack);
+    if (rc)
+      break;
+    LOCK_SCOPE (&t->lock);
+    rc = extmap_set (&i->map, off, &e);
+    off += e.len;
+  }
+  worktree_put (i);
+  return rc;
+}
+
+static int
+set_meta (struct snap *s, const struct checkpoint_rec *rec)
+{
+  char key[256], value[65536];
+  if (rec->name_len >= sizeof key || rec->value_len >= sizeof value)
+    return ERR_FORMAT;
+  memcpy (key, rec->name, rec->name_len);
+  key[rec->name_len] = 0;
+  memcpy (value, rec->value, rec->value_len);
+  value[rec->value_len] = 0;
+  return snap_set_meta (s, key, value);
+}
+
+static int
+replay_records (struct replay *r, struct rd *in)
+{
+  struct checkpoint_rec rec;
+  memset (&rec, 0, sizeof rec);
+  int more;
+  int rc = 0;
+  while (rc == 0 && (more = checkpoint_next (in, &rec)) != 0) {
+    if (more < 0)
+      rc = more;
+    else if (rec.type == CP_NODE)
+      rc = worktree_replay_node (r->snap->tree, rec.ino, &rec.attr);
+    else if (rec.type == CP_EXTENTS)
+      rc = replay_extents (r, &rec);
+    else if (rec.type == CP_ENTRY)
+      rc = worktree_replay_entry (r->snap->tree, rec.dir, rec.name, rec.name_len, rec.ino);
+    else if (rec.type == CP_REMOVED)
+      rc = worktree_replay_removed (r->snap->tree, rec.ino);
+    else
+      rc = set_meta (r->snap, &rec);
+  }
+  checkpoint_rec_release (&rec);
+  return rc;
+}
+
+static int
+note_packs (struct replay *r, const struct pack_table *t)
+{
+  for (uint32_t i = 0; i < t->count; i++) {
+    uint32_t at;
+    int rc = pack_table_intern (&r->packs, t->names[i], &at);
+    if (rc)
+      return rc;
+  }
+  return 0;
+}
+
+/* One checkpoint.  ERR_MISSING: a pack it names never arrived, so it was never acknowledged: the end. */
+static int
+replay_one (struct replay *r, const char *seq)
+{
+  struct snap *s = r->snap;
+  struct vault *v = s->vault;
+  char key[BLOB_KEY_MAX];
+  snprintf (key, sizeof key, "vaults/%s/open/%s/%s/%s", v->name, s->name.ts, s->part, seq);
+  AUTO_BUF object, plain;
+  buf_init (&object, unit_plain_max (UNIT_CHECKPOINT) + 4096);
+  buf_init (&plain, unit_plain_max (UNIT_CHECKPOINT));
+  int rc = blob_get_all (v->region->blob, key, &object);
+  if (rc == 0)
+    rc = object_header_check (object.data, object.len, MAGIC_CHECKPOINT);
+  uint8_t id[ID_LEN];
+  unit_id_checkpoint (v->keys, s->name.ts, s->part, seq, id);
+  if (rc == 0)
+    rc = open_unit_buf (r->sealer, v->keys, UNIT_CHECKPOINT, id, object.data + OBJECT_HEADER_LEN,
+                        object.len - OBJECT_HEADER_LEN, &plain);
+  if (rc < 0)
+    return rc == ERR_MISSING ? ERR_FORMAT : rc;
+  struct rd in = rd_of (plain.data, plain.len);
+  struct checkpoint_head head = { 0 };
+  rc = checkpoint_head_get (&in, &head);
+  uint8_t missing[PACK_NAME_LEN];
+  if (rc == 0)
+    rc = packs_exist (v, &head.own, missing);
+  if (rc == 0 && (head.flags & CHECKPOINT_REMOVED))
+    r->is_removed = true;
+  if (rc == 0)
+    rc = note_packs (r, &head.own);
+  if (rc == 0)
+    rc = note_packs (r, &head.pins);
+  if (rc == 0)
+    rc = replay_records (r, &in);
+  checkpoint_head_release (&head);
+  return rc;
+}
+
+static int
+pin_all (struct replay *r)
+{
+  struct vault *v = r->snap->vault;
+  lock_take (&v->lock);
+  int rc = 0;
+  for (uint32_t i = 0; rc == 0 && i < r->packs.count; i++) {
+    uint32_t at;
+    rc = pack_table_intern (&v->pins, r->packs.names[i], &at);
+  }
+  r->snap->pins_named = v->pins.count;
+  lock_release (&v->lock);
+  /* They stand in checkpoints that are in the store: proven by what gc/ says now. */
+  return rc ? rc : snap_prove_pins (r->snap, &r->packs);
+}
+
+static int
+replay_all (struct replay *r)
+{
+  struct snap *s = r->snap;
+  char prefix[BLOB_KEY_MAX];
+  r->skip = (size_t) snprintf (prefix, sizeof prefix, "vaults/%s/open/%s/%s/", s->vault->name, s->name.ts,
+                               s->part);
+  int rc = blob_list (s->vault->region->blob, prefix, "", false, add_seq, r);
+  if (rc == 0 && r->names.len == 0)
+    rc = ERR_MISSING;
+  for (size_t at = 0; rc == 0 && at < r->names.len; at += 11) {
+    rc = replay_one (r, (char *) r->names.data + at);
+    if (rc == ERR_MISSING) {
+      log_warn ("a checkpoint names packs that never arrived vault=%s snapshot=%s seq=%s: it was not"
+                " acknowledged and is left out with all after it", s->vault->name, s->name.ts,
+                (char *) r->names.data + at);
+      rc = 0;
+      break;
+    }
+  }
+  /* The next one gets a number nobody used. */
+  s->seq = (uint32_t) strtoul ((char *) r->names.data + (r->names.len ? r->names.len - 11 : 0), NULL, 10);
+  if (rc == 0)
+    rc = worktree_recount (s->tree);
+  if (rc == 0 && r->is_removed)
+    rc = ERR_MISSING;
+  return rc ? rc : pin_all (r);
+}
+
+int
+snap_recover (struct vault *v, const struct snapshot_name *name, const char *part, bool is_direct,
+              struct snap **out)
+{
+  struct snap *s;
+  int rc = vault_open (v);
+  if (rc == 0)
+    rc = snap_new (v, name, &s);
+  if (rc)
+    return rc;
+  s->is_direct = is_direct;
+  s->is_interrupted = s->had_unclean = true;
+  snprintf (s->part, sizeof s->part, "%s", part);
+  snap_enter (s);
+  struct replay r = { .snap = s };
+  buf_init (&r.names, 64u << 20);
+  rc = sealer_new (&r.sealer);
+  if (rc == 0)
+    rc = replay_all (&r);
+  pipe_unhold (v->pipe);
+  if (rc == 0)
+    rc = snap_register (s);
+  sealer_free (r.sealer);
+  buf_release (&r.names);
+  pack_table_release (&r.packs);
+  if (rc) {
+    snap_leave (s);
+    snap_free (s);
+    return rc;
+  }
+  s->last_checkpoint = clock_now ();
+  log_info ("open snapshot recovered vault=%s snapshot=%s files=%llu", v->name, name->ts,
+            (unsigned long long) s->tree->files);
+  *out = s;
+  return 0;
+}
+
+static void
+recover_record (struct mount *m, char *record)
+{
+  char *field[5], *save = NULL;
+  int n = 0;
+  char copy[512];
+  snprintf (copy, sizeof copy, "%s", record);
+  for (char *p = strtok_r (copy, "+", &save); p && n < 5; p = strtok_r (NULL, "+", &save))
+    field[n++] = p;
+  struct snapshot_name name;
+  if (n != 5 || snapshot_name_parse (field[2], &name) != 0)
+    return;
+  bool is_direct = strcmp (field[4], "direct") == 0;
+  name.is_partial = !is_direct;
+  struct region *r = NULL;
+  for (size_t i = 0; i < m->region_count; i++)
+    if (strcmp (m->regions[i]->name, field[0]) == 0)
+      r = m->regions[i];
+  struct vault *v;
+  struct snap *s;
+  int rc = r ? vault_intern (r, field[1], &v) : ERR_NOENT;
+  struct catalog_entry e;
+  /* `.sealed` got there though nobody was told: it is sealed. */
+  bool is_sealed = rc == 0 && vault_list (v, 0) == 0 && vault_find (v, name.ts, 0, &e) == 0;
+  if (rc == 0 && !is_sealed)
+    rc = snap_recover (v, &name, field[3], is_direct, &s);
+  if (rc == ERR_MISSING || is_sealed) {
+    char path[4700];
+    snprintf (path, sizeof path, "%s/parts/%s", m->opts.state_dir, record);
+    unlink (path);
+    if (!is_sealed)
+      log_warn ("nothing of an open snapshot was durable region=%s vault=%s snapshot=%s: it is gone", field[0],
+                field[1], field[2]);
+  } else if (rc)
+    log_err ("an open snapshot cannot be recovered region=%s vault=%s snapshot=%s err=\"%s\": it is not shown;"
+             " mount again when the store answers", field[0], field[1], field[2], err_str (rc));
+}
+
+void
+snap_recover_all (struct mount *m)
+{
+  char path[4200];
+  snprintf (path, sizeof path, "%s/parts", m->opts.state_dir);
+  DIR *d = opendir (path);
+  if (!d)
+    return;
+  for (struct dirent *e; (e = readdir (d));)
+    if (e->d_name[0] != '.')
+      recover_record (m, e->d_name);
+  closedir (d);
+}

@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The seal.  Order, never changed: packs, index delta, tree, .pending, check, .sealed.
+ *
+ * Invariant: a crash between any two steps leaves unreferenced packs, or a .pending and the checkpoints to go on
+ * from: never a .sealed that names a missing pack. */
+#define LOG_MODULE "seal"
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "snapshot/catalog.h"
+#include "snapshot/file.h"
+#include "snapshot/snap.h"
+#include "snapshot/tree_build.h"
+
+#define RELEASE_WAIT (2 * NS_PER_S) /* for releases still on their way (ruling 13) */
+#define NEWEST_NAMED 8
+
+struct sealing {
+  struct snap *snap;
+  struct tree_built tree;
+  struct buf pending;
+  uint8_t sha[32];
+  char digest[2 * DIGEST_LEN + 1];
+  char key[BLOB_KEY_MAX]; /* of .pending */
+};
+
+static void
+name_writers (struct snap *s, char *out, size_t cap)
+{
+  lock_assert_held (&s->lock);
+  size_t n = 0;
+  out[0] = 0;
+  for (struct file *f = s->files; f && n + 80 < cap; f = f->next)
+    n += (size_t) snprintf (out + n, cap - n, "%s%s", n ? ", " : "",
+                            f->inode->tmp_class ? f->inode->tmp_class : "(a file opened again)");
+}
+
+/* Waits for the last writers to go; with force cuts them off. */
+static int
+end_writing (struct snap *s)
+{
+  int64_t deadline = clock_now () + RELEASE_WAIT;
+  LOCK_SCOPE (&s->lock);
+  while (s->is_pinning || s->is_committing)
+    lock_wait (&s->changed, &s->lock);
+  while (s->writers)
+    if (!lock_wait_until (&s->changed, &s->lock, deadline))
+      break;
+  if (s->error)
+    return s->error;
+  if (s->writers && !(s->seal_flags & SEAL_FORCE)) {
+    char names[200];
+    name_writers (s, names, sizeof names);
+    snprintf (s->error_text, sizeof s->error_text, "open for writing: %s", names);
+    return ERR_BUSY;
+  }
+  s->is_cut = true;
+  return 0;
+}
+
+static int
+copy_meta (struct snap *s, struct manifest *m)
+{
+  LOCK_SCOPE (&s->lock);
+  for (size_t i = 0; i < s->meta_count; i++) {
+    int rc = manifest_meta_set (m, s->meta[i].key, s->meta[i].value);
+    if (rc)
+      return rc;
+  }
+  if (s->parent[0])
+    return manifest_meta_set (m, "parent", s->parent);
+  return 0;
+}
+
+static int
+add_newest (struct vault *v, struct manifest *m)
+{
+  LOCK_SCOPE (&v->lock);
+  size_t n = v->entry_count < NEWEST_NAMED ? v->entry_count : NEWEST_NAMED;
+  m->newest = calloc (n + 1, sizeof *m->newest);
+  if (!m->newest)
+    return ERR_NOMEM;
+  for (size_t i = 0; i < n; i++)
+    if (hex_decode (v->entries[v->entry_count - 1 - i].digest, DIGEST_LEN, m->newest[m->newest_count]))
+      m->newest_count++;
+  return 0;
+}
+
+static const char *
+meta_of (struct snap *s, const char *key)
+{
+  LOCK_SCOPE (&s->lock);
+  for (size_t i = 0; i < s->meta_count; i++)
+    if (strcmp (s->meta[i].key, key) == 0)
+      return s->meta[i].value;
+  return NULL;
+}
+
+static int
+encode_manifest (struct sealing *x, struct buf *json)
+{
+  struct snap *s = x->snap;
+  struct manifest m = { .created = s->created, .finished = clock_wall (), .tree = x->tree.index,
+                        .rows = x->tree.rows, .packs = x->tree.packs, .pack_count = x->tree.pack_count };
+  const char *kind = meta_of (s, "kind");
+  snprintf (m.ts, sizeof m.ts, "%s", s->final.ts);
+  snprintf (m.kind, sizeof m.kind, "%s", kind && strcmp (kind, "log") == 0 ? "log" : "full");
+  snprintf (m.sealed_by, sizeof m.sealed_by, "%s", s->seal_how);
+  snprintf (m.host, sizeof m.host, "%s", s->mount->host);
+  hex_encode (s->mount->host_id, 16, m.host_id);
+  snprintf (m.session, sizeof m.session, "%s", pipe_session (s->vault->pipe));
+  m.counts = (struct manifest_counts){ .files = x->tree.files, .dirs = x->tree.dirs,
+                                       .logical = x->tree.logical, .fresh = s->dep.fresh,
+                                       .dedup = s->dep.dedup, .stored = s->dep.stored };
+  struct manifest_part part = { .is_missing = false };
+  snprintf (part.id, sizeof part.id, "%s", s->part);
+  snprintf (part.host, sizeof part.host, "%s", m.host);
+  snprintf (part.host_id, sizeof part.host_id, "%s", m.host_id);
+  m.parts = &part;
+  m.part_count = 1;
+  int rc = copy_meta (s, &m);
+  if (rc == 0)
+    rc = add_newest (s->vault, &m);
+  if (rc == 0)
+    rc = manifest_encode (&m, json);
+  s->counts = m.counts;
+  m.parts = NULL;
+  m.packs = NULL;
+  m.part_count = m.pack_count = 0;
+  manifest_release (&m);
+  return rc;
+}
+
+static int
+put_pending (struct sealing *x)
+{
+  struct snap *s = x->snap;
+  struct vault *v = s->vault;
+  AUTO_BUF json;
+  buf_init (&json, unit_plain_max (UNIT_MANIFEST));
+  AUTO (sealer) sealer = NULL;
+  int rc = encode_manifest (x, &json);
+  if (rc == 0)
+    rc = sealer_new (&sealer);
+  if (rc)
+    return rc;
+  const char *kind = meta_of (s, "kind");
+  uint8_t id[ID_LEN];
+  unit_id_manifest (v->keys, s->final.ts, kind && strcmp (kind, "log") == 0 ? "log" : "full", id);
+  object_header_put (&x->pending, MAGIC_MANIFEST);
+  rc = seal_unit (sealer, v->keys, UNIT_MANIFEST, id, json.data, json.len, 3, &x->pending);
+  if (rc)
+    return rc;
+  sha256_once (x->pending.data, x->pending.len, x->sha);
+  hex_encode (x->sha, DIGEST_LEN, x->digest);
+  snprintf (x->key, sizeof x->key, "vaults/%s/snapshots/%s.%s.pending", v->name, s->final.ts, x->digest);
+  return blob_put (v->region->blob, x->key, x->pending.data, x->pending.len, NULL);
+}
+
+/* Nobody else has the same instant (ruling 3): after our .pending is there, either we see theirs or they ours. */
+static int
+check_alone (struct sealing *x)
+{
+  struct snap *s = x->snap;
+  struct catalog_item *items = NULL;
+  size_t n = 0;
+  char prefix[SNAPSHOT_TS_MAX + 1];
+  snprintf (prefix, sizeof prefix, "%s.", s->final.ts);
+  int rc = catalog_list (s->vault->region->blob, s->vault->name, prefix, &items, &n);
+  for (size_t i = 0; rc == 0 && i < n; i++)
+    if (strcmp (items[i].digest, x->digest) != 0 && (x->pending.len || items[i].is_sealed)) {
+      log_err ("another session seals or has sealed this snapshot vault=%s snapshot=%s digest=%s: this one"
+               " stays open under its name; rename or remove it", s->vault->name, s->final.ts, items[i].digest);
+      rc = ERR_EXISTS;
+    }
+  free (items);
+  return rc;
+}
+
+static void
+withdraw (struct sealing *x)
+{
+  if (!x->key[0])
+    return;
+  const char *keys[] = { x->key };
+  int rc = blob_delete (x->snap->vault->region->blob, keys, 1);
+  if (rc)
+    log_warn ("a manifest that did not become valid stays behind key=%s err=\"%s\": it expires with the"
+              " collector, or by coffer repair", x->key, err_str (rc));
+}
+
+/* Every pack of others exists, and none of all stands in a record (ruling 2). */
+static int
+check_packs (struct sealing *x)
+{
+  struct vault *v = x->snap->vault;
+  AUTO (condemned) c = NULL;
+  int rc = condemned_load (v, &c);
+  struct pack_table others = { 0 };
+  bool check_all = strcmp (x->snap->mount->opts.seal_verify, "list") == 0;
+  uint8_t name[PACK_NAME_LEN];
+  char hex[65];
+  others.names = malloc ((x->tree.number_count + 1) * (size_t) PACK_NAME_LEN);
+  if (rc == 0 && !others.names)
+    rc = ERR_NOMEM;
+  for (size_t i = 0; rc == 0 && i < x->tree.number_count; i++) {
+    rc = index_pack_name (v->index, x->tree.numbers[i], name);
+    if (rc == 0 && condemned_has (c, name)) {
+      hex_encode (name, PACK_NAME_LEN, hex);
+      log_err ("the collector has condemned a pack this snapshot refers to vault=%s snapshot=%s pack=%s:"
+               " write the files again", v->name, x->snap->final.ts, hex);
+      rc = ERR_MISSING;
+    }
+    if (rc == 0 && (check_all || !index_pack_is_own (v->index, x->tree.numbers[i])))
+      memcpy (others.names[others.count++], name, PACK_NAME_LEN);
+  }
+  if (rc == 0)
+    rc = packs_exist (v, &others, name);
+  if (rc == ERR_MISSING) {
+    hex_encode (name, PACK_NAME_LEN, hex);
+    log_err ("a pack this snapshot refers to is not in the store vault=%s snapshot=%s pack=%s: write the"
+             " files again", v->name, x->snap->final.ts, hex);
+  }
+  pack_table_release (&others);
+  return rc;
+}
+
+static int
+put_sealed (struct sealing *x)
+{
+  struct vault *v = x->snap->vault;
+  AUTO_BUF object;
+  buf_init (&object, x->pending.len + 4096);
+  sealed_encode (x->sha, x->pending.data, x->pending.len, &object);
+  int rc = buf_error (&object);
+  char key[BLOB_KEY_MAX];
+  snprintf (key, sizeof key, "vaults/%s/snapshots/%s.%s.sealed", v->name, x->snap->final.ts, x->digest);
+  return rc ? rc : blob_put (v->region->blob, key, object.data, object.len, NULL);
+}
+
+static int
+steps (struct sealing *x)
+{
+  struct snap *s = x->snap;
+  struct vault *v = s->vault;
+  int rc = end_writing (s);
+  if (rc == 0)
+    rc = check_alone (x);
+  if (rc == 0)
+    rc = filedata_push_all (s);
+  if (rc == 0)
+    rc = snap_merge_packs (s);
+  if (rc == 0)
+    rc = tree_build (s, &x->tree);
+  if (rc == 0)
+    rc = pipe_put_index (v->pipe);
+  if (rc == 0)
+    rc = put_pending (x);
+  if (rc == 0)
+    rc = check_alone (x);
+  if (rc == 0)
+    rc = check_packs (x);
+  if (rc == 0)
+    return put_sealed (x);
+  withdraw (x);
+  return rc;
+}
+
+void
+snap_seal_run (struct snap *s)
+{
+  int64_t begun = clock_now ();
+  struct sealing x = { .snap = s };
+  buf_init (&x.pending, MANIFEST_MAX_BYTES);
+  int rc = steps (&x);
+  if (rc == 0) {
+    vault_add_sealed (s->vault, s->final.ts, x.digest, clock_wall ());
+    snap_sealed_over (s);
+    log_info ("sealed region=%s vault=%s snapshot=%s files=%llu logical=%llu new=%llu dedup=%llu stored=%llu ms=%lld",
+              s->vault->region->name, s->vault->name, s->final.ts, (unsigned long long) s->counts.files,
+              (unsigned long long) s->counts.logical, (unsigned long long) s->counts.fresh,
+              (unsigned long long) s->counts.dedup, (unsigned long long) s->counts.stored,
+              (long long) ((clock_now () - begun) / NS_PER_MS));
+  } else
+    log_err ("not sealed vault=%s snapshot=%s err=\"%s\"%s%s", s->vault->name, s->final.ts, err_str (rc),
+             s->error_text[0] ? ": " : "", s->error_text);
+  buf_release (&x.pending);
+  tree_built_release (&x.tree);
+  lock_take (&s->lock);
+  s->seal_result = rc;
+  s->life = rc == 0 ? LIFE_SEALED : LIFE_OPEN;
+  s->is_cut = rc == 0;
+  s->sealed_at = rc == 0 ? clock_wall () : 0;
+  pthread_cond_broadcast (&s->changed);
+  lock_release (&s->lock);
+  if (rc == 0)
+    mount_kick (s->mount);
+}

@@ -1,0 +1,405 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#define LOG_MODULE "sealed"
+#include "snapshot/sealed.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+
+/* ---- decoded pages, shared by all trees of the process ---- */
+
+struct sealed_page {
+  struct sealed_page *next; /* in its bucket */
+  struct sealed_page *older, *newer;
+  struct sealed *tree;
+  uint32_t no;
+  unsigned refs; /* the cache's own included */
+  size_t bytes;
+  uint64_t first_row;
+  struct buf plain;
+  struct tree_page page;
+};
+
+#define BUCKETS 1024
+static struct {
+  struct lock lock;
+  struct sealed_page *buckets[BUCKETS];
+  struct sealed_page *oldest, *newest;
+  size_t bytes;
+} pages = { .lock = LOCK_INIT (LOCK_SEALED, "sealed pages") };
+
+static struct sealed_page **
+bucket (const struct sealed *t, uint32_t no)
+{
+  return &pages.buckets[((uintptr_t) t / 64 + no * 31u) % BUCKETS];
+}
+
+static void
+page_free (struct sealed_page *p)
+{
+  tree_page_release (&p->page);
+  buf_release (&p->plain);
+  free (p);
+}
+
+static void
+lru_remove (struct sealed_page *p)
+{
+  *(p->older ? &p->older->newer : &pages.oldest) = p->newer;
+  *(p->newer ? &p->newer->older : &pages.newest) = p->older;
+  p->older = p->newer = NULL;
+}
+
+static void
+lru_add (struct sealed_page *p)
+{
+  p->older = pages.newest;
+  *(pages.newest ? &pages.newest->newer : &pages.oldest) = p;
+  pages.newest = p;
+}
+
+static void
+unref_locked (struct sealed_page *p)
+{
+  if (--p->refs == 0)
+    page_free (p);
+}
+
+static void
+evict_locked (struct sealed_page *p)
+{
+  for (struct sealed_page **at = bucket (p->tree, p->no); *at; at = &(*at)->next)
+    if (*at == p) {
+      *at = p->next;
+      break;
+    }
+  lru_remove (p);
+  pages.bytes -= p->bytes;
+  unref_locked (p);
+}
+
+static struct sealed_page *
+page_find (struct sealed *t, uint32_t no)
+{
+  LOCK_SCOPE (&pages.lock);
+  for (struct sealed_page *p = *bucket (t, no); p; p = p->next)
+    if (p->tree == t && p->no == no) {
+      p->refs++;
+      if (p != pages.newest) {
+        lru_remove (p);
+        lru_add (p);
+      }
+      return p;
+    }
+  return NULL;
+}
+
+void
+sealed_pages_forget (struct sealed *t)
+{
+  LOCK_SCOPE (&pages.lock);
+  for (struct sealed_page *p = pages.oldest, *next; p; p = next) {
+    next = p->newer;
+    if (p->tree == t)
+      evict_locked (p);
+  }
+}
+
+static int
+load_chunk (struct vault *v, const struct chunk_ref *ref, const uint8_t pack[PACK_NAME_LEN], int type,
+            unsigned flags, struct chunk_view **out)
+{
+  struct chunk_want want = { .src = &v->source, .ref = *ref, .type = type };
+  memcpy (want.pack, pack, PACK_NAME_LEN);
+  return reader_load (v->region->mount->reader, &want, 1, flags & MOUNT_NOWAIT ? READER_NOWAIT : 0, out);
+}
+
+static int
+page_load (struct sealed *t, uint32_t no, unsigned flags, struct sealed_page **out)
+{
+  struct sealed_page *p = page_find (t, no);
+  if (p) {
+    *out = p;
+    return 0;
+  }
+  const struct tree_index_page *at = &t->index.pages[no];
+  struct chunk_view *view;
+  int rc = load_chunk (t->vault, &at->ref, t->index.packs.names[at->ref.pack], UNIT_TREE_PAGE, flags, &view);
+  if (rc)
+    return rc;
+  p = calloc (1, sizeof *p);
+  if (!p) {
+    chunk_view_unref (view);
+    return ERR_NOMEM;
+  }
+  p->tree = t;
+  p->no = no;
+  p->first_row = at->first_row;
+  buf_init (&p->plain, TREE_PAGE_MAX);
+  buf_put (&p->plain, view->data, view->len);
+  chunk_view_unref (view);
+  rc = buf_error (&p->plain);
+  if (rc == 0)
+    rc = tree_page_decode (p->plain.data, p->plain.len, &p->page);
+  if (rc == 0 && p->page.row_count != at->rows)
+    rc = ERR_FORMAT;
+  if (rc) {
+    log_err ("a page of the tree is damaged vault=%s snapshot=%s page=%u err=\"%s\": run coffer check",
+             t->vault->name, t->ts, no, err_str (rc));
+    page_free (p);
+    return rc;
+  }
+  p->bytes = sizeof *p + p->plain.cap + p->page.row_count * sizeof *p->page.row_off;
+  p->refs = 2;
+  LOCK_SCOPE (&pages.lock);
+  struct sealed_page **b = bucket (t, no);
+  p->next = *b;
+  *b = p;
+  lru_add (p);
+  pages.bytes += p->bytes;
+  while (pages.bytes > SEALED_PAGES_MAX && pages.oldest != p)
+    evict_locked (pages.oldest);
+  *out = p;
+  return 0;
+}
+
+void
+row_view_release (struct row_view *v)
+{
+  if (!v->page)
+    return;
+  LOCK_SCOPE (&pages.lock);
+  unref_locked (v->page);
+  v->page = NULL;
+}
+
+/* The page that holds ROW. */
+static uint32_t
+page_of (const struct sealed *t, uint64_t row)
+{
+  uint32_t lo = 0, hi = t->index.page_count;
+  while (hi - lo > 1) {
+    uint32_t mid = lo + (hi - lo) / 2;
+    if (t->index.pages[mid].first_row <= row)
+      lo = mid;
+    else
+      hi = mid;
+  }
+  return lo;
+}
+
+int
+sealed_row (struct sealed *t, uint64_t row, unsigned flags, struct row_view *out)
+{
+  if (row >= t->index.rows)
+    return ERR_FORMAT;
+  struct sealed_page *p;
+  if (out->page && out->page->tree == t && row >= out->page->first_row
+      && row - out->page->first_row < out->page->page.row_count)
+    p = out->page;
+  else {
+    row_view_release (out);
+    int rc = page_load (t, page_of (t, row), flags, &p);
+    if (rc)
+      return rc;
+    out->page = p;
+  }
+  out->no = row;
+  out->packs = &p->page.packs;
+  int rc = tree_page_row (&p->page, (uint32_t) (row - p->first_row), row == 0, &out->row);
+  if (rc)
+    row_view_release (out);
+  return rc;
+}
+
+/* ---- rows ---- */
+
+static int
+target_row (struct sealed *t, uint64_t row, unsigned flags, struct row_view *v)
+{
+  int rc = sealed_row (t, row, flags, v);
+  if (rc || v->row.attr.kind != NODE_HARDLINK)
+    return rc;
+  rc = sealed_row (t, (uint64_t) ((int64_t) row + v->row.attr.target_delta), flags, v);
+  if (rc == 0 && v->row.attr.kind == NODE_HARDLINK)
+    rc = ERR_FORMAT;
+  return rc;
+}
+
+static int
+compare_name (const struct tree_row *r, const char *name, size_t n)
+{
+  int c = memcmp (r->name, name, r->name_len < n ? r->name_len : n);
+  return c ? c : r->name_len < n ? -1 : r->name_len > n;
+}
+
+int
+sealed_lookup (struct sealed *t, uint64_t dir, const char *name, size_t n, unsigned flags, uint64_t *row)
+{
+  AUTO_ROW v = { 0 };
+  int rc = sealed_row (t, dir, flags, &v);
+  if (rc)
+    return rc;
+  if (v.row.attr.kind != NODE_DIR)
+    return ERR_NOTDIR;
+  uint64_t lo = (uint64_t) ((int64_t) dir + v.row.attr.child_delta), hi = lo + v.row.attr.child_count;
+  while (lo < hi) {
+    uint64_t mid = lo + (hi - lo) / 2;
+    rc = sealed_row (t, mid, flags, &v);
+    if (rc)
+      return rc;
+    int c = compare_name (&v.row, name, n);
+    if (c == 0) {
+      *row = v.row.attr.kind == NODE_HARDLINK ? (uint64_t) ((int64_t) mid + v.row.attr.target_delta) : mid;
+      return 0;
+    }
+    if (c < 0)
+      lo = mid + 1;
+    else
+      hi = mid;
+  }
+  return ERR_NOENT;
+}
+
+int
+sealed_stat_view (struct sealed *t, struct row_view *v, unsigned flags, struct node_stat *out,
+                  uint64_t *target)
+{
+  if (v->row.attr.kind == NODE_HARDLINK) {
+    int rc = target_row (t, v->no, flags, v);
+    if (rc)
+      return rc;
+  }
+  const struct node_attr *a = &v->row.attr;
+  memset (out, 0, sizeof *out);
+  out->attr = *a;
+  out->attr.symlink = out->attr.xattrs = out->attr.extents = out->attr.sha256 = NULL;
+  if (a->kind == NODE_DIR) {
+    out->attr.nlink = 2 + (uint32_t) a->subdir_count;
+    out->attr.size = 4096;
+  }
+  out->ctime = a->mtime;
+  out->is_sealed = true;
+  out->has_xattrs = a->xattrs_len > 0;
+  out->blocks = a->kind == NODE_FILE ? (a->size + 511) / 512 : 0;
+  if (target)
+    *target = v->no;
+  return 0;
+}
+
+int
+sealed_stat (struct sealed *t, uint64_t row, unsigned flags, struct node_stat *out, uint64_t *target)
+{
+  AUTO_ROW v = { 0 };
+  int rc = sealed_row (t, row, flags, &v);
+  return rc ? rc : sealed_stat_view (t, &v, flags, out, target);
+}
+
+int
+sealed_path (struct sealed *t, const char *path, uint64_t *row)
+{
+  *row = 0;
+  while (*path) {
+    size_t n = strcspn (path, "/");
+    if (n) {
+      int rc = sealed_lookup (t, *row, path, n, 0, row);
+      if (rc)
+        return rc;
+    }
+    path += n;
+    path += *path == '/';
+  }
+  return 0;
+}
+
+/* ---- opening ---- */
+
+int
+manifest_load (struct blob *blob, const struct vault_keys *keys, const char *vault, const char *ts,
+               const char *digest, bool is_sealed, struct manifest *out)
+{
+  char key[BLOB_KEY_MAX];
+  snprintf (key, sizeof key, "vaults/%s/snapshots/%s.%s.%s", vault, ts, digest,
+            is_sealed ? "sealed" : "pending");
+  AUTO_BUF object, json;
+  buf_init (&object, MANIFEST_MAX_BYTES);
+  buf_init (&json, MANIFEST_MAX_BYTES);
+  int rc = blob_get_all (blob, key, &object);
+  if (rc)
+    return rc;
+  uint8_t sha[32], claimed[32], want[DIGEST_LEN];
+  const uint8_t *pending = object.data;
+  size_t n = object.len;
+  if (is_sealed)
+    rc = sealed_decode (object.data, object.len, claimed, &pending, &n);
+  if (rc == 0) {
+    sha256_once (pending, n, sha);
+    if ((is_sealed && memcmp (sha, claimed, 32) != 0) || !hex_decode (digest, DIGEST_LEN, want)
+        || memcmp (sha, want, DIGEST_LEN) != 0)
+      rc = ERR_FORMAT;
+  }
+  if (rc == 0)
+    rc = object_header_check (pending, n, MAGIC_MANIFEST);
+  AUTO (sealer) s = NULL;
+  if (rc == 0)
+    rc = sealer_new (&s);
+  static const char *const kinds[] = { "full", "log" };
+  int opened = ERR_FORMAT;
+  for (size_t k = 0; rc == 0 && opened < 0 && k < 2; k++) {
+    uint8_t id[ID_LEN];
+    unit_id_manifest (keys, ts, kinds[k], id);
+    opened = open_unit_buf (s, keys, UNIT_MANIFEST, id, pending + OBJECT_HEADER_LEN,
+                            n - OBJECT_HEADER_LEN, &json);
+  }
+  if (rc == 0)
+    rc = opened < 0 ? opened : manifest_decode (json.data, json.len, out);
+  if (rc == 0 && strcmp (out->ts, ts) != 0) {
+    manifest_release (out);
+    rc = ERR_FORMAT;
+  }
+  if (rc)
+    log_err ("the manifest of a snapshot cannot be used key=%s err=\"%s\": run coffer check; another copy of"
+             " the store may have it", key, err_str (rc));
+  return rc;
+}
+
+int
+sealed_open (struct vault *v, const char *ts, const char *digest, struct sealed **out)
+{
+  AUTO (sealed) t = calloc (1, sizeof *t);
+  if (!t)
+    return ERR_NOMEM;
+  t->vault = v;
+  snprintf (t->ts, sizeof t->ts, "%s", ts);
+  snprintf (t->digest, sizeof t->digest, "%s", digest);
+  int rc = manifest_load (v->region->blob, v->keys, v->name, ts, digest, true, &t->manifest);
+  if (rc)
+    return rc;
+  struct chunk_view *view;
+  rc = load_chunk (v, &t->manifest.tree.ref, t->manifest.tree.pack, UNIT_TREE_INDEX, 0, &view);
+  if (rc)
+    return rc;
+  rc = tree_index_decode (view->data, view->len, &t->index);
+  chunk_view_unref (view);
+  if (rc == 0 && (t->index.rows != t->manifest.rows || t->index.page_count == 0))
+    rc = ERR_FORMAT;
+  if (rc) {
+    log_err ("the tree index of a snapshot is damaged vault=%s snapshot=%s err=\"%s\"", v->name, ts,
+             err_str (rc));
+    return rc;
+  }
+  *out = STEAL (t);
+  return 0;
+}
+
+void
+sealed_free (struct sealed *t)
+{
+  if (!t)
+    return;
+  sealed_pages_forget (t);
+  manifest_release (&t->manifest);
+  tree_index_release (&t->index);
+  free (t);
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sealed - the tree of a sealed snapshot, read page by page.
+ *
+ * Memory: the tree index of each loaded snapshot (some 60 bytes per 64 KiB page), and a cache of decoded pages
+ * shared by the mount (SEALED_PAGES_MAX bytes).  Nothing per node.
+ * Threads: any.  With MOUNT_NOWAIT nothing here waits for the network (ERR_WOULDBLOCK). */
+#ifndef COFFER_SNAPSHOT_SEALED_H
+#define COFFER_SNAPSHOT_SEALED_H
+
+#include "snapshot/file.h"
+
+#define SEALED_PAGES_MAX (16u << 20)
+
+struct sealed {
+  struct vault *vault;
+  uint32_t no; /* in mount->sealed */
+  char ts[SNAPSHOT_TS_MAX];
+  char digest[2 * DIGEST_LEN + 1];
+  struct manifest manifest;
+  struct tree_index index;
+  bool is_registered; /* mounts only: `no` is valid */
+};
+
+/* Reads and proves the manifest of an entry: object digest, name, binding to store, vault and time. */
+int manifest_load (struct blob *blob, const struct vault_keys *keys, const char *vault, const char *ts,
+                   const char *digest, bool is_sealed, struct manifest *out) WARN_UNUSED;
+int sealed_open (struct vault *v, const char *ts, const char *digest, struct sealed **out) WARN_UNUSED;
+void sealed_free (struct sealed *t);
+DEFINE_FREEP (sealed);
+
+/* A row, with its page held. */
+struct row_view {
+  struct sealed_page *page;
+  struct tree_row row;
+  uint64_t no;
+  const struct pack_table *packs;
+};
+int sealed_row (struct sealed *t, uint64_t row, unsigned flags, struct row_view *out) WARN_UNUSED;
+void row_view_release (struct row_view *v);
+#define AUTO_ROW __attribute__ ((cleanup (row_view_release))) struct row_view
+
+/* The row of NAME in directory row DIR; hard links are followed (the target's row). */
+int sealed_lookup (struct sealed *t, uint64_t dir, const char *name, size_t n, unsigned flags,
+                   uint64_t *row) WARN_UNUSED;
+/* Attributes of what ROW names; *target is the row that holds them. */
+int sealed_stat (struct sealed *t, uint64_t row, unsigned flags, struct node_stat *out, uint64_t *target) WARN_UNUSED;
+/* The same for a row at hand (V may move to the target's row). */
+int sealed_stat_view (struct sealed *t, struct row_view *v, unsigned flags, struct node_stat *out,
+                      uint64_t *target) WARN_UNUSED;
+/* Walks a path of '/'-separated names from the root. */
+int sealed_path (struct sealed *t, const char *path, uint64_t *row) WARN_UNUSED;
+
+/* The extents of a file. */
+struct sealed_file;
+int sealed_file_open (struct sealed *t, uint64_t row, unsigned flags, struct sealed_file **out) WARN_UNUSED;
+void sealed_file_free (struct sealed_file *f);
+DEFINE_FREEP (sealed_file);
+uint64_t sealed_file_size (const struct sealed_file *f);
+/* The extent at OFF, cut to begin there; pack (32 bytes) is valid until the next call. */
+int sealed_file_get (struct sealed_file *f, uint64_t off, unsigned flags, struct mapped *out,
+                     uint8_t pack[PACK_NAME_LEN]) WARN_UNUSED;
+int sealed_file_read (struct sealed_file *f, uint64_t off, size_t len, unsigned flags, uint8_t *out,
+                      size_t *got) WARN_UNUSED;
+int sealed_file_digest (struct sealed_file *f, uint8_t out[32]) WARN_UNUSED;
+
+/* Drops the decoded pages of T. */
+void sealed_pages_forget (struct sealed *t);
+
+#endif

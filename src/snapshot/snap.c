@@ -1,0 +1,622 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#define LOG_MODULE "snapshot"
+#include "snapshot/snap.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "snapshot/file.h"
+
+#define CLOCK_AHEAD_MAX 600 /* seconds (ruling 30) */
+
+void
+mount_kick (struct mount *m)
+{
+  LOCK_SCOPE (&m->lock);
+  m->has_work = true;
+  pthread_cond_signal (&m->wake);
+}
+
+void
+snap_fail (struct snap *s, int rc, const char *what)
+{
+  lock_take (&s->lock);
+  bool is_first = s->error == 0;
+  if (is_first) {
+    s->error = rc;
+    snprintf (s->error_text, sizeof s->error_text, "%s: %s", what, err_str (rc));
+  }
+  s->had_unclean = true;
+  lock_release (&s->lock);
+  if (is_first)
+    log_err ("snapshot failed vault=%s snapshot=%s err=\"%s: %s\": it cannot be sealed; remove it and write it"
+             " again", s->vault->name, s->name.ts, what, err_str (rc));
+}
+
+struct snap *
+snap_find (struct vault *v, const char *ts)
+{
+  struct mount *m = v->region->mount;
+  LOCK_SCOPE (&m->lock);
+  for (uint32_t i = m->snap_count; i-- > 0;) {
+    struct snap *s = m->snaps[i];
+    if (s && s->vault == v && s->life != LIFE_GONE && strcmp (s->name.ts, ts) == 0)
+      return s;
+  }
+  return NULL;
+}
+
+/* ---- which parts are ours: one small file each in the state directory ---- */
+
+static void
+part_path (const struct snap *s, char *out, size_t cap)
+{
+  snprintf (out, cap, "%s/parts/%s+%s+%s+%s+%s", s->mount->opts.state_dir, s->vault->region->name,
+            s->vault->name, s->name.ts, s->part, s->is_direct ? "direct" : "partial");
+}
+
+static int
+part_record (const struct snap *s)
+{
+  char path[4600];
+  part_path (s, path, sizeof path);
+  int fd = open (path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+  if (fd < 0) {
+    log_err ("cannot record an open snapshot path=%s err=\"%s\": the state directory must be writable",
+             path, strerror (errno));
+    return err_from_errno (errno);
+  }
+  int rc = fsync (fd) == 0 ? 0 : ERR_IO;
+  close (fd);
+  return rc;
+}
+
+static void
+part_forget (const struct snap *s)
+{
+  char path[4600];
+  part_path (s, path, sizeof path);
+  unlink (path);
+}
+
+/* ---- making and ending ---- */
+
+int
+snap_new (struct vault *v, const struct snapshot_name *name, struct snap **out)
+{
+  struct mount *m = v->region->mount;
+  struct snap *s = calloc (1, sizeof *s);
+  if (!s)
+    return ERR_NOMEM;
+  s->mount = m;
+  s->vault = v;
+  s->name = *name;
+  s->name.label = s->name.ts + (name->label - name->ts);
+  s->final = s->name;
+  s->is_direct = !name->is_partial;
+  s->created = clock_wall ();
+  lock_init (&s->lock, LOCK_SNAPSHOT, "snapshot");
+  lock_cond_init (&s->changed);
+  int rc = worktree_new (m->scratch, &s->tree);
+  if (rc) {
+    snap_free (s);
+    return rc;
+  }
+  *out = s;
+  return 0;
+}
+
+void
+snap_free (struct snap *s)
+{
+  if (!s)
+    return;
+  worktree_free (s->tree);
+  for (size_t i = 0; i < s->meta_count; i++) {
+    free (s->meta[i].key);
+    free (s->meta[i].value);
+  }
+  free (s->meta);
+  free (s->pinned_trees);
+  lock_destroy (&s->lock);
+  pthread_cond_destroy (&s->changed);
+  free (s);
+}
+
+int
+snap_register (struct snap *s)
+{
+  struct mount *m = s->mount;
+  LOCK_SCOPE (&m->lock);
+  for (uint32_t i = 0; i < m->snap_count; i++) {
+    struct snap *o = m->snaps[i];
+    if (o && o->vault == s->vault && o->life != LIFE_GONE && o->life != LIFE_SEALED
+        && strcmp (o->name.ts, s->name.ts) == 0)
+      return ERR_EXISTS;
+  }
+  if (m->snap_count == m->snap_cap) {
+    uint32_t cap = m->snap_cap ? m->snap_cap * 2 : 16;
+    struct snap **more = realloc (m->snaps, cap * sizeof (struct snap *));
+    if (!more || cap > 0xfffff)
+      return ERR_NOMEM;
+    m->snaps = more;
+    m->snap_cap = cap;
+  }
+  s->no = m->snap_count;
+  m->snaps[m->snap_count++] = s;
+  return 0;
+}
+
+/* The vault gets one more open snapshot; the first one begins a new session of the index. */
+void
+snap_enter (struct snap *s)
+{
+  struct vault *v = s->vault;
+  lock_take (&v->lock);
+  bool is_first = v->open_snaps++ == 0;
+  if (is_first)
+    pack_table_reset (&v->pins);
+  v->known_since = v->known_since ? v->known_since : clock_wall ();
+  lock_release (&v->lock);
+  if (is_first)
+    index_new_session (v->index);
+  pipe_hold (v->pipe); /* nothing is deduplicated before the pins are proven */
+}
+
+void
+snap_leave (struct snap *s)
+{
+  LOCK_SCOPE (&s->vault->lock);
+  s->vault->open_snaps--;
+}
+
+int
+snap_set_meta (struct snap *s, const char *key, const char *value)
+{
+  LOCK_SCOPE (&s->lock);
+  size_t i = 0;
+  while (i < s->meta_count && strcmp (s->meta[i].key, key) != 0)
+    i++;
+  char *copy = value ? strdup (value) : NULL;
+  if (value && !copy)
+    return ERR_NOMEM;
+  if (i == s->meta_count) {
+    if (!value)
+      return ERR_NODATA;
+    struct manifest_meta *more = i < MANIFEST_MAX_META ? realloc (s->meta, (i + 1) * sizeof *more) : NULL;
+    char *name = more ? strdup (key) : NULL;
+    s->meta = more ? more : s->meta;
+    if (!name) {
+      free (copy);
+      return more ? ERR_NOMEM : ERR_LIMIT;
+    }
+    s->meta[s->meta_count++] = (struct manifest_meta){ .key = name };
+  }
+  free (s->meta[i].value);
+  s->meta[i].value = copy;
+  if (!value) {
+    free (s->meta[i].key);
+    s->meta[i] = s->meta[--s->meta_count];
+  }
+  return 0;
+}
+
+struct job {
+  struct pool_job job;
+  struct snap *snap;
+};
+
+static int
+submit (struct snap *s, void (*run) (struct pool_job *job))
+{
+  struct job *j = calloc (1, sizeof *j);
+  if (!j)
+    return ERR_NOMEM;
+  j->job.run = run;
+  j->snap = s;
+  pool_submit (s->mount->workers, &j->job);
+  return 0;
+}
+
+/* Adds the packs of T to the vault's pins (not usable yet).  Returns the numbers in NOS. */
+static int
+collect_packs (struct vault *v, struct sealed *t, struct pack_table *out)
+{
+  for (size_t i = 0; i < t->manifest.pack_count; i++) {
+    struct chunk_want want = { .src = &v->source, .ref = t->manifest.packs[i].ref,
+                               .type = UNIT_PACK_LIST };
+    memcpy (want.pack, t->manifest.packs[i].pack, PACK_NAME_LEN);
+    AUTO_BUF plain;
+    buf_init (&plain, unit_plain_max (UNIT_PACK_LIST));
+    int rc = reader_unit (v->region->mount->reader, &want, &plain);
+    AUTO_MEM struct pack_use *uses = NULL;
+    size_t n = 0;
+    if (rc == 0)
+      rc = pack_list_decode (plain.data, plain.len, &uses, &n);
+    if (rc == 0) {
+      void *names = realloc (out->names, (out->count + n + 1) * (size_t) PACK_NAME_LEN);
+      rc = names ? 0 : ERR_NOMEM;
+      out->names = names ? names : out->names;
+    }
+    if (rc)
+      return rc;
+    for (size_t k = 0; k < n; k++)
+      memcpy (out->names[out->count++], uses[k].name, PACK_NAME_LEN);
+    out->cap = out->count;
+  }
+  return 0;
+}
+
+/* After the checkpoint that names them is in the store: those that stand and are not condemned count. */
+int
+snap_prove_pins (struct snap *s, const struct pack_table *packs)
+{
+  struct vault *v = s->vault;
+  AUTO (condemned) c = NULL;
+  int rc = condemned_load (v, &c);
+  uint8_t missing[PACK_NAME_LEN];
+  int exist = rc == 0 ? packs_exist (v, packs, missing) : rc;
+  if (exist && exist != ERR_MISSING)
+    return exist;
+  for (uint32_t i = 0; rc == 0 && exist == 0 && i < packs->count; i++) {
+    uint32_t no;
+    if (condemned_has (c, packs->names[i]))
+      continue;
+    rc = index_pack_intern (v->index, packs->names[i], &no);
+    if (rc == 0)
+      index_pin (v->index, no);
+  }
+  if (exist == ERR_MISSING) { /* the parent is damaged: nothing of it is referred to */
+    char hex[65];
+    hex_encode (missing, PACK_NAME_LEN, hex);
+    log_err ("a sealed snapshot refers to a pack that is gone vault=%s pack=%s: run coffer check", v->name, hex);
+  }
+  return rc;
+}
+
+static int
+remember_tree (struct snap *s, struct sealed *t)
+{
+  LOCK_SCOPE (&s->lock);
+  struct sealed **more = realloc (s->pinned_trees, (s->pinned_count + 1) * sizeof (struct sealed *));
+  if (!more)
+    return ERR_NOMEM;
+  s->pinned_trees = more;
+  more[s->pinned_count++] = t;
+  return 0;
+}
+
+int
+snap_wait_begun (struct snap *s)
+{
+  LOCK_SCOPE (&s->lock);
+  while (s->is_pinning)
+    lock_wait (&s->changed, &s->lock);
+  return s->error;
+}
+
+bool
+snap_has_pinned (struct snap *s, const struct sealed *t)
+{
+  LOCK_SCOPE (&s->lock);
+  for (size_t i = 0; i < s->pinned_count; i++)
+    if (s->pinned_trees[i] == t)
+      return true;
+  return false;
+}
+
+int
+snap_pin_tree (struct snap *s, struct sealed *t)
+{
+  struct vault *v = s->vault;
+  struct pack_table packs = { 0 };
+  int rc = collect_packs (v, t, &packs);
+  uint32_t new_packs = 0;
+  for (uint32_t i = 0; rc == 0 && i < packs.count; i++) {
+    uint32_t no;
+    rc = index_pack_intern (v->index, packs.names[i], &no);
+    if (rc == 0 && !index_is_usable (v->index, no))
+      memmove (packs.names[new_packs++], packs.names[i], PACK_NAME_LEN);
+  }
+  packs.count = new_packs;
+  if (rc == 0 && new_packs) {
+    lock_take (&v->lock);
+    for (uint32_t i = 0; rc == 0 && i < packs.count; i++) {
+      uint32_t at;
+      rc = pack_table_intern (&v->pins, packs.names[i], &at);
+    }
+    lock_release (&v->lock);
+    if (rc == 0)
+      rc = checkpoint_write (s, 0);
+    if (rc == 0)
+      rc = snap_prove_pins (s, &packs);
+  }
+  pack_table_release (&packs);
+  return rc ? rc : remember_tree (s, t);
+}
+
+/* The first checkpoint: names the parent's packs, then proves them.  Whatever fails, chunks may flow
+ * afterwards, only without the parent's help. */
+static void
+begin_run (struct pool_job *job)
+{
+  struct snap *s = ((struct job *) job)->snap;
+  free (job);
+  struct vault *v = s->vault;
+  struct catalog_entry e;
+  struct sealed *parent = NULL;
+  vault_load_index (v);
+  int rc = vault_latest (v, 0, &e);
+  if (rc == 0)
+    rc = vault_tree (v, e.ts, 0, &parent);
+  if (rc == 0) {
+    snprintf (s->parent, sizeof s->parent, "%s", e.ts);
+    rc = snap_pin_tree (s, parent);
+  } else if (rc == ERR_NOENT)
+    rc = 0;
+  if (rc == 0 && s->seq == 0)
+    rc = checkpoint_write (s, 0);
+  if (rc)
+    log_warn ("the parent cannot be used for deduplication vault=%s snapshot=%s err=\"%s\": what it has is"
+              " stored again", v->name, s->name.ts, err_str (rc));
+  pipe_unhold (v->pipe);
+  LOCK_SCOPE (&s->lock);
+  s->is_pinning = false;
+  s->is_pinned = rc == 0;
+  pthread_cond_broadcast (&s->changed);
+}
+
+int
+snap_begin (struct vault *v, const struct snapshot_name *name, const struct cred *who, uint32_t mode,
+            struct snap **out)
+{
+  int64_t store_now = clock_wall () + v->region->clock_offset;
+  if (name->instant > store_now / NS_PER_S + CLOCK_AHEAD_MAX) {
+    log_err ("refused a snapshot in the future name=%s: the instant is more than 10 minutes ahead of the"
+             " store's clock; check the clock of this host", name->ts);
+    return ERR_INVALID;
+  }
+  int rc = vault_open (v);
+  if (rc)
+    return rc;
+  struct snap *s;
+  rc = snap_new (v, name, &s);
+  if (rc)
+    return rc;
+  uint8_t part[8];
+  random_bytes (part, sizeof part);
+  hex_encode (part, sizeof part, s->part);
+  struct inode *root;
+  rc = worktree_get (s->tree, WORKTREE_ROOT, &root);
+  if (rc == 0) {
+    lock_take (&s->tree->lock);
+    root->a.mode = (uint16_t) (mode & 07777);
+    root->a.uid = who->uid;
+    root->a.gid = who->gid;
+    inode_touch_locked (root);
+    lock_release (&s->tree->lock);
+    worktree_put (root);
+    rc = part_record (s);
+  }
+  if (rc == 0)
+    rc = snap_register (s);
+  if (rc) {
+    part_forget (s);
+    snap_free (s);
+    return rc;
+  }
+  snap_enter (s);
+  s->is_pinning = true;
+  s->last_checkpoint = clock_now ();
+  rc = submit (s, begin_run);
+  if (rc)
+    pipe_unhold (v->pipe);
+  log_info ("snapshot begun region=%s vault=%s snapshot=%s part=%s", v->region->name, v->name, name->ts, s->part);
+  *out = s;
+  return 0;
+}
+
+int
+snap_remove (struct snap *s)
+{
+  lock_take (&s->lock);
+  int rc = s->life != LIFE_OPEN ? ERR_ROFS : s->writers ? ERR_BUSY : 0;
+  if (rc == 0)
+    s->life = LIFE_GONE;
+  while (rc == 0 && (s->is_pinning || s->is_committing))
+    lock_wait (&s->changed, &s->lock);
+  lock_release (&s->lock);
+  if (rc)
+    return rc;
+  filedata_drop_all (s);
+  pipe_dep_release (s->vault->pipe, &s->dep);
+  (void) checkpoint_write (s, CHECKPOINT_REMOVED); /* otherwise it expires by itself */
+  part_forget (s);
+  snap_leave (s);
+  s->removed_at = clock_wall ();
+  log_info ("snapshot removed vault=%s snapshot=%s", s->vault->name, s->name.ts);
+  return 0;
+}
+
+/* ---- commit: groups of fsyncs ---- */
+
+int
+snap_commit (struct snap *s)
+{
+  struct pipe *pipe = s->vault->pipe;
+  lock_take (&s->lock);
+  while (s->is_pinning || s->is_committing)
+    lock_wait (&s->changed, &s->lock);
+  s->is_committing = s->had_commits = true;
+  struct mount_wait *w = s->waiters;
+  s->waiters = s->waiters_tail = NULL;
+  int error = s->error;
+  lock_release (&s->lock);
+  int rc = error ? error : filedata_push_all (s);
+  uint64_t ticket = 0;
+  if (rc == 0) {
+    ticket = pipe_close_packs (pipe, false);
+    rc = pipe_wait_named (pipe, &s->dep, ticket);
+  }
+  if (rc == 0)
+    rc = checkpoint_write (s, 0); /* beside the packs: a replay checks that they are there */
+  if (rc == 0)
+    rc = pipe_wait_durable (pipe, &s->dep, ticket);
+  lock_take (&s->lock);
+  s->is_committing = false;
+  s->wants_checkpoint = false;
+  pthread_cond_broadcast (&s->changed);
+  lock_release (&s->lock);
+  while (w) {
+    struct mount_wait *next = w->next;
+    w->done (w, rc);
+    w = next;
+  }
+  return rc;
+}
+
+static void
+commit_run (struct pool_job *job)
+{
+  struct snap *s = ((struct job *) job)->snap;
+  free (job);
+  (void) snap_commit (s); /* told to each waiter */
+}
+
+void
+mount_fsync (struct mount *m, uint64_t node, struct file *f, struct mount_wait *w)
+{
+  struct snap *s = NULL;
+  if (f)
+    s = f->snap;
+  else if (node_top (node) == TOP_OPEN) {
+    LOCK_SCOPE (&m->lock);
+    uint32_t no = node_number (node);
+    s = no < m->snap_count ? m->snaps[no] : NULL;
+  }
+  if (!s) { /* sealed, or above snapshots: durable already */
+    w->done (w, 0);
+    return;
+  }
+  lock_take (&s->lock);
+  bool is_over = s->life == LIFE_SEALED || s->life == LIFE_GONE;
+  bool is_first = !s->waiters;
+  w->next = NULL;
+  if (!is_over) {
+    if (s->waiters_tail)
+      s->waiters_tail->next = w;
+    else
+      s->waiters = w;
+    s->waiters_tail = w;
+  }
+  lock_release (&s->lock);
+  if (is_over)
+    w->done (w, 0);
+  else if (is_first && submit (s, commit_run) != 0)
+    (void) snap_commit (s); /* no memory for a job: here and now */
+}
+
+/* ---- sealing is asked for here and done in seal.c ---- */
+
+static void
+seal_run (struct pool_job *job)
+{
+  struct snap *s = ((struct job *) job)->snap;
+  free (job);
+  snap_seal_run (s);
+}
+
+int
+snap_seal_start (struct snap *s, unsigned flags, const char *how)
+{
+  lock_take (&s->lock);
+  int rc = s->life == LIFE_SEALED ? ERR_STATE : s->life == LIFE_GONE ? ERR_NOENT : 0;
+  bool is_mine = rc == 0 && s->life == LIFE_OPEN;
+  if (is_mine) {
+    s->life = LIFE_SEALING;
+    s->seal_flags = flags;
+    s->seal_result = ERR_AGAIN;
+    s->seal_how = how;
+  }
+  lock_release (&s->lock);
+  if (is_mine)
+    rc = submit (s, seal_run);
+  if (is_mine && rc) {
+    LOCK_SCOPE (&s->lock);
+    s->life = LIFE_OPEN;
+  }
+  return rc;
+}
+
+int
+snap_seal_wait (struct snap *s, int64_t timeout_ns)
+{
+  int64_t deadline = clock_now () + timeout_ns;
+  LOCK_SCOPE (&s->lock);
+  while (s->life == LIFE_SEALING)
+    if (!lock_wait_until (&s->changed, &s->lock, deadline))
+      return ERR_AGAIN;
+  return s->life == LIFE_SEALED ? 0 : s->seal_result;
+}
+
+void
+snap_sealed_over (struct snap *s)
+{
+  part_forget (s);
+  snap_leave (s);
+}
+
+static void
+drain_run (struct pool_job *job)
+{
+  struct snap *s = ((struct job *) job)->snap;
+  free (job);
+  (void) filedata_push_all (s); /* errors are sticky */
+  LOCK_SCOPE (&s->lock);
+  s->is_draining = false;
+  pthread_cond_broadcast (&s->changed);
+}
+
+void
+snap_drain_start (struct snap *s)
+{
+  lock_take (&s->lock);
+  bool is_mine = !s->is_draining && s->life == LIFE_OPEN;
+  s->is_draining |= is_mine;
+  lock_release (&s->lock);
+  if (is_mine && submit (s, drain_run) != 0) {
+    LOCK_SCOPE (&s->lock);
+    s->is_draining = false;
+  }
+}
+
+void
+snap_checkpoint_start (struct snap *s)
+{
+  lock_take (&s->lock);
+  bool is_mine = !s->wants_checkpoint && !s->waiters;
+  s->wants_checkpoint |= is_mine;
+  lock_release (&s->lock);
+  if (is_mine && submit (s, commit_run) != 0) {
+    LOCK_SCOPE (&s->lock);
+    s->wants_checkpoint = false;
+  }
+}
+
+void
+snap_drop_tree (struct snap *s)
+{
+  struct mount *m = s->mount;
+  lock_take (&m->lock);
+  bool is_over = s->life == LIFE_SEALED && s->tree && s->tree->refs <= 0 && s->users == 0 && !s->dirty;
+  if (is_over)
+    s->life = LIFE_GONE; /* its sealed twin answers; nobody can hold it any more */
+  lock_release (&m->lock);
+  if (is_over)
+    worktree_free (STEAL (s->tree));
+}

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* snap - the life of an open snapshot: begin, commit (fsync), seal, recovery.
+ *
+ *   begin      part id recorded in the state directory; pins: one checkpoint, then gc/ is read (ruling 1)
+ *   commit     group of fsyncs: push, close packs, one checkpoint beside them, all durable, answer
+ *   seal       no writers; push; tree; index delta; .pending; check; .sealed (rulings 1-3, 6, 13)
+ *   recover    replay of the checkpoints in the store (the state directory holds only the part's id)
+ *
+ * All of these run on the mount's worker pool and may wait for the network. */
+#ifndef COFFER_SNAPSHOT_SNAP_H
+#define COFFER_SNAPSHOT_SNAP_H
+
+#include "snapshot/vault.h"
+
+/* A new open snapshot NAME in V; ERR_EXISTS, ERR_INVALID (instant more than 10 minutes ahead). */
+int snap_begin (struct vault *v, const struct snapshot_name *name, const struct cred *who, uint32_t mode,
+                struct snap **out) WARN_UNUSED;
+/* Open (or sealing, or sealed in this mount and still referred to) snapshot by ts; NULL. */
+struct snap *snap_find (struct vault *v, const char *ts);
+void snap_free (struct snap *s);
+/* Recovers PART of TS from the store.  ERR_MISSING: no checkpoint. */
+int snap_recover (struct vault *v, const struct snapshot_name *name, const char *part, bool is_direct,
+                  struct snap **out) WARN_UNUSED;
+/* All parts this host's state directory knows of. */
+void snap_recover_all (struct mount *m);
+/* The snapshot's directory was removed while empty. */
+int snap_remove (struct snap *s) WARN_UNUSED;
+
+/* Makes everything durable that was written when it began.  W may be NULL. */
+int snap_commit (struct snap *s) WARN_UNUSED;
+/* Pins the packs of a sealed tree, so that references to them may be copied (waits). */
+int snap_pin_tree (struct snap *s, struct sealed *t) WARN_UNUSED;
+/* Waits until the first checkpoint is through, or has failed. */
+int snap_wait_begun (struct snap *s) WARN_UNUSED;
+bool snap_has_pinned (struct snap *s, const struct sealed *t);
+
+/* Asks for the seal; the worker does it.  RESULT by snap->seal_result. */
+int snap_seal_start (struct snap *s, unsigned flags, const char *how) WARN_UNUSED;
+/* Waits until the seal is over: its result, or ERR_AGAIN after TIMEOUT. */
+int snap_seal_wait (struct snap *s, int64_t timeout_ns) WARN_UNUSED;
+
+/* checkpoint.c */
+int checkpoint_write (struct snap *s, unsigned flags) WARN_UNUSED;
+/* gc.c: true where a record condemns NAME; reads all records into a set first. */
+struct condemned;
+int condemned_load (struct vault *v, struct condemned **out) WARN_UNUSED;
+bool condemned_has (const struct condemned *c, const uint8_t name[PACK_NAME_LEN]);
+void condemned_free (struct condemned *c);
+DEFINE_FREEP (condemned);
+/* Proves that packs exist: HEAD for few, LIST for many.  *missing gets the first that does not. */
+int packs_exist (struct vault *v, const struct pack_table *packs, uint8_t missing[PACK_NAME_LEN]) WARN_UNUSED;
+
+/* VALUE NULL removes it (ERR_NODATA). */
+int snap_set_meta (struct snap *s, const char *key, const char *value) WARN_UNUSED;
+
+/* In the background, at most one of each kind: a checkpoint; pushing the overlays. */
+void snap_checkpoint_start (struct snap *s);
+void snap_drain_start (struct snap *s);
+/* Sealed and nobody refers to a node of it: the working tree goes. */
+void snap_drop_tree (struct snap *s);
+
+/* snap.c, for recover.c */
+int snap_new (struct vault *v, const struct snapshot_name *name, struct snap **out) WARN_UNUSED;
+int snap_register (struct snap *s) WARN_UNUSED;
+void snap_enter (struct snap *s);
+void snap_leave (struct snap *s);
+int snap_prove_pins (struct snap *s, const struct pack_table *packs) WARN_UNUSED;
+
+/* seal.c */
+void snap_seal_run (struct snap *s);
+void snap_sealed_over (struct snap *s);
+/* merge.c */
+int snap_merge_packs (struct snap *s) WARN_UNUSED;
+/* index_load.c: reads the deltas this host has not seen. */
+
+#endif

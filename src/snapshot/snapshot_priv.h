@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The objects of this layer, for its own files only.
+ *
+ *   mount -> regions -> vaults -> open snapshots (struct snap), sealed snapshots (struct sealed)
+ *
+ * Locks, outermost first: mount->lock (tables), vault->lock (catalog), snap->lock (state), then those of
+ * worktree.h, then the store's.  Objects are never freed before the mount, but for sealed trees' pages and
+ * working trees nobody refers to any more. */
+#ifndef COFFER_SNAPSHOT_PRIV_H
+#define COFFER_SNAPSHOT_PRIV_H
+
+#include "base/lock.h"
+#include "base/pool.h"
+#include "cache/blockcache.h"
+#include "format/checkpoint.h"
+#include "format/manifest.h"
+#include "snapshot/mount.h"
+#include "snapshot/names.h"
+#include "snapshot/overlay.h"
+#include "snapshot/worktree.h"
+#include "store/chunker.h"
+#include "store/pipeline.h"
+#include "store/reader.h"
+
+struct region;
+struct vault;
+struct snap;
+struct sealed;
+
+struct mount {
+  /* immutable after new */
+  struct mount_opts opts;
+  struct pipeline *line;
+  struct reader *reader;
+  struct blockcache *cache;
+  struct overlay_budget overlay;
+  struct pool *workers;   /* seals, refreshes, drains */
+  uint8_t host_id[16];
+  char host[65];
+  char scratch[4096];     /* state-dir/scratch */
+  struct region **regions;
+  size_t region_count;
+  int64_t started;
+  pthread_t committer;
+  bool has_committer;
+  /* guarded by lock */
+  struct lock lock;
+  pthread_cond_t wake;    /* the committer */
+  struct snap **snaps;    /* by number */
+  uint32_t snap_count, snap_cap;
+  struct sealed **sealed; /* by number */
+  uint32_t sealed_count, sealed_cap;
+  bool is_stopping, is_cancelled;
+  bool has_work;
+};
+
+struct region {
+  struct mount *mount;
+  unsigned no;
+  char name[64];
+  struct blob *blob;
+  struct keyring *keys;
+  /* guarded by mount->lock */
+  struct vault **vaults;
+  uint32_t vault_count, vault_cap;
+  int64_t listed; /* when the vaults were listed; 0 never */
+  int64_t clock_offset; /* store's clock minus ours, ns; immutable after new */
+};
+
+/* One sealed snapshot in the catalog. */
+struct catalog_entry {
+  char ts[SNAPSHOT_TS_MAX];
+  char digest[2 * DIGEST_LEN + 1];
+  int64_t instant, sealed_time;
+  struct sealed *tree;    /* loaded, or NULL */
+  bool is_not_latest;     /* a log archive, or sealed by idleness: known once loaded */
+};
+
+struct vault {
+  struct region *region;
+  uint32_t no;
+  char name[64];
+  struct vault_keys *keys;
+  struct gear gear;
+  struct index *index;
+  struct pipe *pipe;
+  struct reader_source source;
+  uint8_t cache_tag[STORE_ID_LEN];
+  struct lock lock; /* LOCK_VAULT: what follows */
+  pthread_cond_t changed;
+  bool is_open, is_opening; /* keys, index, pipe are there */
+  bool index_is_loaded, index_is_loading;
+  struct catalog_entry *entries; /* ascending by ts */
+  size_t entry_count, entry_cap;
+  int64_t listed;                /* clock_now of the last listing; 0 never */
+  bool is_listing;
+  int64_t known_since;           /* seen in the store or made by mkdir here; 0: not shown */
+  unsigned open_snaps;
+  struct pack_table pins;        /* packs of others pinned while any snapshot is open (doc/decisions) */
+};
+
+enum snap_life { LIFE_OPEN, LIFE_SEALING, LIFE_SEALED, LIFE_GONE };
+
+struct snap {
+  _Atomic unsigned users; /* calls under way, and open handles: the tree stays */
+  struct mount *mount;
+  struct vault *vault;
+  uint32_t no;
+  struct snapshot_name name;  /* under which its checkpoints stand */
+  struct snapshot_name final; /* under which it is sealed: may have gained a label */
+  bool is_direct;         /* made without .partial */
+  char part[17];
+  struct worktree *tree;
+  int64_t created;        /* wall clock */
+  struct lock lock;       /* LOCK_SNAPSHOT: what follows */
+  pthread_cond_t changed;
+  enum snap_life life;
+  bool is_interrupted, is_failed_write;
+  bool had_unclean;       /* a handle went away without a clean last close, or an error: no idle seal */
+  int error;              /* sticky */
+  char error_text[256];
+  int64_t last_write, sealed_at, removed_at;
+  uint64_t received;      /* bytes taken from writers */
+  uint32_t writers;
+  struct file *files;     /* open handles for writing */
+  struct filedata *dirty; /* file data in memory or overlay; each pins its inode */
+  unsigned placed_waiters;
+  struct pipe_dep dep;
+  uint32_t seq;           /* of the next checkpoint */
+  bool is_pinned, is_pinning; /* the first checkpoint is in the store and gc/ was read after it */
+  uint32_t pins_named;    /* how many of vault->pins stand in a checkpoint of this snapshot */
+  struct mount_wait *waiters, *waiters_tail; /* fsyncs */
+  int64_t last_checkpoint;
+  uint64_t stored_at_checkpoint;
+  bool wants_checkpoint;
+  bool is_committing;
+  bool had_commits, is_draining, dropped;
+  bool is_cut;            /* writes get EROFS: the seal has drawn its line */
+  /* the seal */
+  unsigned seal_flags;
+  int seal_result;
+  const char *seal_how; /* rename, command, idle, force */
+  struct manifest_meta *meta;
+  size_t meta_count;
+  char parent[SNAPSHOT_TS_MAX];
+  struct sealed **pinned_trees; /* whose packs may be referred to */
+  size_t pinned_count;
+  struct manifest_counts counts;
+};
+
+/* An open handle. */
+struct file {
+  struct snap *snap;     /* open tree, or NULL */
+  struct inode *inode;   /* pinned */
+  struct sealed *sealed; /* sealed tree, or NULL */
+  uint64_t node;
+  unsigned mode;
+  struct file *next;     /* in snap->files */
+  bool wrote;
+  /* sealed: the row's extents and where the reader is (read-ahead) */
+  struct sealed_file *sf;
+};
+
+void snap_fail (struct snap *s, int rc, const char *what);
+/* Wakes the committer. */
+void mount_kick (struct mount *m);
+
+/* node ids */
+enum node_top { TOP_STATIC = 0, TOP_VAULT = 1, TOP_LATEST = 2, TOP_SEALED = 3, TOP_OPEN = 4 };
+static inline enum node_top
+node_top (uint64_t node)
+{
+  return (enum node_top) (node >> 56);
+}
+static inline uint64_t
+node_of_vault (const struct vault *v, bool is_latest)
+{
+  return (uint64_t) (is_latest ? TOP_LATEST : TOP_VAULT) << 56 | (uint64_t) v->region->no << 32 | (v->no + 1);
+}
+static inline uint64_t
+node_of_region (const struct region *r)
+{
+  return (uint64_t) TOP_VAULT << 56 | (uint64_t) r->no << 32;
+}
+#define NODE_LOW_BITS 36
+#define NODE_LOW_MASK ((1ull << NODE_LOW_BITS) - 1)
+static inline uint64_t
+node_of_open (const struct snap *s, uint64_t ino)
+{
+  return (uint64_t) TOP_OPEN << 56 | (uint64_t) s->no << NODE_LOW_BITS | ino;
+}
+static inline uint64_t
+node_of_sealed (uint32_t no, uint64_t row)
+{
+  return (uint64_t) TOP_SEALED << 56 | (uint64_t) no << NODE_LOW_BITS | row;
+}
+static inline uint32_t
+node_number (uint64_t node)
+{
+  return (uint32_t) (node >> NODE_LOW_BITS) & 0xfffff;
+}
+static inline uint64_t
+node_low (uint64_t node)
+{
+  return node & NODE_LOW_MASK;
+}
+
+#endif
