@@ -153,7 +153,8 @@ unit_direct (struct reader *r, const struct chunk_want *w, struct buf *out)
   bool is_hit = rc == 0 && cache->ctx && cache->get
                 && cache->get (cache->ctx, w->pack, w->ref.off, w->ref.sealed_len, sealed);
   if (is_hit) {
-    rc = open_unit_buf (s->sealer, w->src->keys, w->type, w->ref.id, sealed, w->ref.sealed_len, out);
+    rc = open_unit_buf (s->sealer, w->src->keys, w->type, w->ref.id, sealed, w->ref.sealed_len,
+                        out);
     if (rc < 0 && cache->drop)
       cache->drop (cache->ctx, w->pack, w->ref.off);
   }
@@ -167,8 +168,8 @@ unit_direct (struct reader *r, const struct chunk_want *w, struct buf *out)
   }
   sealer_give (r, s);
   if (rc == ERR_FORMAT)
-    log_err ("damaged unit in the store prefix=%s off=%u len=%u type=%d", w->src->prefix, w->ref.off,
-             w->ref.sealed_len, w->type);
+    log_err ("damaged unit in the store prefix=%s off=%u len=%u type=%d", w->src->prefix,
+             w->ref.off, w->ref.sealed_len, w->type);
   return rc < 0 ? rc : 0;
 }
 

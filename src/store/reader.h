@@ -4,9 +4,8 @@
  *   decoded-chunk memory (bounded, LRU with scan protection)
  *     <- raw memory: sealed byte ranges of packs that were fetched ahead (bounded)
  *     <- block cache on disk (through struct reader_cache, so that this layer knows no SQLite)
- *     <- ranged GETs: wanted ranges of one pack with gaps <= READER_GAP are merged into GETs of at
- *     most
- *        READER_GET_MAX, several in flight, foreground before read-ahead.
+ *     <- ranged GETs: wanted ranges of one pack with gaps <= READER_GAP are merged into GETs of
+ *        at most READER_GET_MAX, several in flight, foreground before read-ahead.
  *
  * Read-ahead works in two spaces.  File space: the caller names the next chunks (reader_prefetch).
  * Pack space: misses that walk forward through a pack double a window (from the chunk alone up to
@@ -15,9 +14,10 @@
  * READER_AHEAD_MAX in all.
  *
  * Truth: a chunk is given only if its unit opened under its id (tag checked).  Damage in the block
- * cache is dropped and fetched again, once; damage from the store is ERR_FORMAT (ERR_VERSION where the
- * unit's first byte says so), a missing pack ERR_MISSING, both logged with pack name and offset.  Nothing
- * else is ever returned for them.  When a pack has gone because the collector moved its chunks, `relocate` is asked once.
+ * cache is dropped and fetched again, once; damage from the store is ERR_FORMAT (ERR_VERSION where
+ * the unit's first byte says so), a missing pack ERR_MISSING, both logged with pack name and
+ * offset.  Nothing else is ever returned for them.  When a pack has gone because the collector
+ * moved its chunks, `relocate` is asked once.
  *
  * Threads: any.  Without READER_NOWAIT a call may wait for the network and no ranked lock may be
  * held. */
@@ -99,8 +99,9 @@ enum reader_flag {
 int reader_load (struct reader *r, const struct chunk_want *wants, size_t n, unsigned flags,
                  struct chunk_view **views) WARN_UNUSED;
 /* Starts fetching in the background; never waits, may do nothing.  Meant to be called at every
- * sequential read with what follows it, up to some 16 MiB: what is known already costs a look-up, what
- * has no room now is taken by a later call, and a small piece far ahead waits for its neighbours. */
+ * sequential read with what follows it, up to some 16 MiB: what is known already costs a look-up,
+ * what has no room now is taken by a later call, and a small piece far ahead waits for its
+ * neighbours. */
 void reader_prefetch (struct reader *r, const struct chunk_want *wants, size_t n);
 /* True if all bytes are in memory or in the block cache (user.coffer.cached). */
 bool reader_is_cached (struct reader *r, const struct chunk_want *wants, size_t n);

@@ -270,7 +270,8 @@ walk_ahead (struct reader *r, struct walk *w)
   }
 }
 
-/* Begins a walk at a miss.  Whoever has walked to the end of one pack of this source is likely to go on. */
+/* Begins a walk at a miss.  Whoever has walked to the end of one pack of this source is likely to
+ * go on. */
 static struct walk *
 walk_begin (struct reader *r, struct reader_source *src, const uint8_t pack[PACK_NAME_LEN])
 {

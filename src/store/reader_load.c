@@ -7,8 +7,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-#define FEW 16                  /* wants without an allocation */
-#define LOAD_GET (4u << 20)     /* the foreground splits longer runs, so that several GETs are in flight */
+#define FEW 16              /* wants without an allocation */
+#define LOAD_GET (4u << 20) /* the foreground splits longer runs: several GETs in flight */
 #define LOAD_TRIES 4
 
 /* One want of a load. */
@@ -30,7 +30,8 @@ struct load {
 static int
 by_place (const void *a, const void *b)
 {
-  const struct chunk_want *x = (*(struct item *const *) a)->want, *y = (*(struct item *const *) b)->want;
+  const struct chunk_want *x = (*(struct item *const *) a)->want;
+  const struct chunk_want *y = (*(struct item *const *) b)->want;
   if (x->src != y->src)
     return x->src < y->src ? -1 : 1;
   int c = memcmp (x->pack, y->pack, PACK_NAME_LEN);
@@ -110,7 +111,8 @@ item_done (struct load *l, struct item *it, int err)
   entry_done (l->r, it->entry, err);
 }
 
-/* Opens IT from its raw, which is READY or FAILED; else, or where that was damaged in the cache, alone. */
+/* Opens IT from its raw, which is READY or FAILED; else, or where that was damaged in the cache,
+ * alone. */
 static void
 item_open (struct load *l, struct item *it, bool is_own)
 {
@@ -211,7 +213,7 @@ run_finish (struct load *l, size_t from, size_t to, bool is_own)
   raw_unref (l->r, raw);
 }
 
-/* How many of mine from FROM on one GET may fetch: neighbours in a pack that nothing else covers. */
+/* How many of mine one GET may fetch from FROM on: neighbours that nothing else covers. */
 static size_t
 run_length (struct load *l, size_t from, uint32_t *len)
 {
@@ -267,7 +269,7 @@ run_begin_locked (struct load *l, size_t from, struct run *out)
     out->is_own = true;
     for (size_t i = from; i < out->to; i++)
       raw_unit (raw, l->mine[i]->want);
-    /* All but the last go to the fetchers; a run nobody has begun is taken over by whoever waits. */
+    /* All but the last go to the fetchers; what they have not begun the waiter takes over. */
     raw_ref (raw);
     raw->is_queued = true;
     raw_list_add (is_joined || is_local (w->src) || (l->flags & READER_NOWAIT)
@@ -279,8 +281,9 @@ run_begin_locked (struct load *l, size_t from, struct run *out)
   return true;
 }
 
-/* Makes all entries that are this load's.  Runs are begun ahead of being waited for; where raw memory
- * is short, the oldest is finished first, so that a load never waits for memory while it has some. */
+/* Makes all entries that are this load's.  Runs are begun ahead of being waited for; where raw
+ * memory is short, the oldest is finished first, so that a load never waits for memory while it has
+ * some. */
 static void
 load_make (struct load *l)
 {
@@ -291,7 +294,8 @@ load_make (struct load *l)
   int64_t deadline = clock_now () + READER_MEMORY_WAIT_NS;
   while (next < l->mine_count || head > tail) {
     lock_take (&r->lock);
-    while (next < l->mine_count && head - tail < FEW && run_begin_locked (l, next, &runs[head % FEW]))
+    while (next < l->mine_count && head - tail < FEW
+           && run_begin_locked (l, next, &runs[head % FEW]))
       next = runs[head++ % FEW].to;
     bool is_stuck = head == tail, is_late = false;
     if (is_stuck && !(is_late = (l->flags & READER_NOWAIT) != 0)) {
@@ -373,7 +377,7 @@ reader_load (struct reader *r, const struct chunk_want *wants, size_t n, unsigne
     l.items[i].want = &wants[i];
   int rc = 0;
   bool is_foreign = true;
-  /* Another's failure may not be ours: it may not have wanted to wait, or was only reading ahead. */
+  /* Another's failure may not be ours: it would not wait, or was only reading ahead. */
   for (int i = 0; i < LOAD_TRIES; i++) {
     rc = load_once (&l, &is_foreign);
     if (rc == 0 || !is_foreign || rc == ERR_CANCELLED)

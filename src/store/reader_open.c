@@ -42,8 +42,8 @@ tell_damage (struct reader *r, const struct chunk_want *w, enum unit_from from)
   hex_encode (w->pack, PACK_NAME_LEN, pack);
   hex_encode (w->ref.id, ID_LEN, id);
   if (from == FROM_CACHE)
-    log_warn ("damaged unit in the block cache, fetching it again pack=%s off=%u len=%u chunk=%s", pack,
-              w->ref.off, w->ref.sealed_len, id);
+    log_warn ("damaged unit in the block cache, fetching it again pack=%s off=%u len=%u chunk=%s",
+              pack, w->ref.off, w->ref.sealed_len, id);
   else
     log_err ("damaged chunk in the store pack=%s off=%u len=%u type=%d chunk=%s", pack, w->ref.off,
              w->ref.sealed_len, w->type, id);
@@ -61,8 +61,8 @@ open_entry (struct reader *r, struct entry *e, const struct chunk_want *w, const
   struct sealer_item *s = sealer_take (r);
   if (!s)
     return ERR_NOMEM;
-  int rc = open_unit (s->sealer, w->src->keys, w->type, w->ref.id, sealed, w->ref.sealed_len, e->buf,
-                      w->ref.plain_len);
+  int rc = open_unit (s->sealer, w->src->keys, w->type, w->ref.id, sealed, w->ref.sealed_len,
+                      e->buf, w->ref.plain_len);
   sealer_give (r, s);
   if (rc == ERR_NOMEM)
     return rc;
@@ -115,7 +115,7 @@ fetch_once (struct reader *r, struct entry *e, const struct chunk_want *w, unsig
   if (rc == 0)
     rc = open_entry (r, e, w, raw->buf, FROM_STORE, flags);
   LOCK_SCOPE (&r->lock);
-  raw_done (r, raw, rc < 0 ? rc : ERR_CANCELLED); /* nobody else may use it: what is there is opened */
+  raw_done (r, raw, rc < 0 ? rc : ERR_CANCELLED); /* opened: nobody else needs it */
   raw_unref (r, raw);
   return rc;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* reader_priv - the reader's tables.
  *
- * entry   a chunk in decoded memory, or being made (BUSY: one owner works on it, others wait).  READY
- *         entries nobody holds stand in one of four lists:
+ * entry   a chunk in decoded memory, or being made (BUSY: one owner works on it, others wait).
+ *         READY entries nobody holds stand in one of four lists:
  *           LIST_ONCE       sequential scans that asked not to disturb others
  *           LIST_USED       used once
  *           LIST_AHEAD      decoded ahead, not used yet
@@ -12,10 +12,11 @@
  *         READY ones without reference are given up, oldest first, when memory is needed.
  * walk    a reader that moves forward through one pack: the pack-space window (ruling 28).
  *
- * Memory: both kinds of buffers come from an arena each, which is the limit: what is lent and what waits
- * for reuse together never pass it.  A load takes all the decoded memory it needs at once, or none, and
- * waits holding nothing; who waits for raw memory has no raw memory of its own; so both always become
- * free.  One lock (LOCK_FETCH) guards all; nothing that can take long is done under it. */
+ * Memory: both kinds of buffers come from an arena each, which is the limit: what is lent and what
+ * waits for reuse together never pass it.  A load takes all the decoded memory it needs at once, or
+ * none, and waits holding nothing; who waits for raw memory has no raw memory of its own; so both
+ * always become free.  One lock (LOCK_FETCH) guards all; nothing that can take long is done under
+ * it. */
 #ifndef COFFER_STORE_READER_PRIV_H
 #define COFFER_STORE_READER_PRIV_H
 
@@ -26,7 +27,7 @@
 #include "store/reader.h"
 #include "store/seal.h"
 
-#define READER_AHEAD_GET (2u << 20)       /* read-ahead over a network: several of these in flight */
+#define READER_AHEAD_GET (2u << 20)       /* over a network: several of these in flight */
 #define READER_AHEAD_GET_LOCAL (1u << 20) /* ... from a local store: a unit of work for a decoder */
 #define READER_FRONT (4u << 20)           /* with so much ahead, small pieces wait for more */
 #define READER_STALE_NS 2000000000LL      /* read ahead and not wanted for so long: may go */
@@ -168,8 +169,8 @@ is_local (const struct reader_source *src)
 /* reader_table.c: decoded memory.  All under the lock. */
 struct entry *entry_find (struct reader *r, const struct reader_source *src, int type,
                           const uint8_t id[ID_LEN]);
-/* A BUSY entry with one reference, in the table; NULL: no memory now.  IS_AHEAD: only memory that read-ahead
- * may take. */
+/* A BUSY entry with one reference, in the table; NULL: no memory now.  IS_AHEAD: only memory that
+ * read-ahead may take. */
 struct entry *entry_new (struct reader *r, const struct chunk_want *w, bool is_ahead);
 void entry_ref (struct reader *r, struct entry *e);
 void entry_unref (struct reader *r, struct entry *e);
@@ -203,8 +204,8 @@ const uint8_t *raw_bytes (const struct raw *raw, uint32_t off, uint32_t len, enu
 void raw_consumed (struct raw *raw, uint32_t off, uint32_t len);
 /* No longer read ahead: may go before those that are. */
 void raw_settle (struct reader *r, struct raw *raw);
-/* Fills BUSY RAW: from the block cache, then from the store.  ERR_WOULDBLOCK with READER_NOWAIT where
- * that takes the network.  Without the lock. */
+/* Fills BUSY RAW: from the block cache, then from the store.  ERR_WOULDBLOCK with READER_NOWAIT
+ * where that takes the network.  Without the lock. */
 int raw_fill (struct reader *r, struct raw *raw, unsigned flags) WARN_UNUSED;
 /* BUSY is over; wakes who waits.  Under the lock. */
 void raw_done (struct reader *r, struct raw *raw, int err);
@@ -222,12 +223,12 @@ void pack_key (const struct reader_source *src, const uint8_t pack[PACK_NAME_LEN
 /* reader_open.c: from sealed bytes to an entry.  Without the lock. */
 struct sealer_item *sealer_take (struct reader *r);
 void sealer_give (struct reader *r, struct sealer_item *s);
-/* Opens SEALED into E; keeps the block cache right.  ERR_FORMAT: damage; from the store it is logged
- * and counted, from the cache dropped there and counted. */
-int open_entry (struct reader *r, struct entry *e, const struct chunk_want *w, const uint8_t *sealed,
-                enum unit_from from, unsigned flags) WARN_UNUSED;
-/* One chunk alone, from the store (after the cache or a range was damaged or in vain), asking relocate
- * once.  Takes raw memory. */
+/* Opens SEALED into E; keeps the block cache right.  ERR_FORMAT: damage; from the store it is
+ * logged and counted, from the cache dropped there and counted. */
+int open_entry (struct reader *r, struct entry *e, const struct chunk_want *w,
+                const uint8_t *sealed, enum unit_from from, unsigned flags) WARN_UNUSED;
+/* One chunk alone, from the store (after the cache or a range was damaged or in vain), asking
+ * relocate once.  Takes raw memory. */
 int fetch_alone (struct reader *r, struct entry *e, const struct chunk_want *w,
                  unsigned flags) WARN_UNUSED;
 

@@ -182,7 +182,8 @@ protect (struct reader *r, struct entry *e)
 static struct entry *
 evictable (struct reader *r, bool is_ahead)
 {
-  if (r->tail[LIST_ONCE] && (r->list_bytes[LIST_ONCE] > r->decoded.limit / 8 || !r->tail[LIST_USED]))
+  if (r->tail[LIST_ONCE]
+      && (r->list_bytes[LIST_ONCE] > r->decoded.limit / 8 || !r->tail[LIST_USED]))
     return r->tail[LIST_ONCE];
   if (r->tail[LIST_USED])
     return r->tail[LIST_USED];

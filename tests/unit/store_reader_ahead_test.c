@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Read-ahead: a store 20 ms away is read at hundreds of MB/s in sequence and in tree order (ruling 28),
- * and nothing much is fetched that nobody wants. */
+/* Read-ahead: a store 20 ms away is read at hundreds of MB/s in sequence and in tree order (ruling
+ * 28), and nothing much is fetched that nobody wants. */
 #include "store_reader_util.h"
 
 #include <stdio.h>
@@ -42,8 +42,8 @@ read_in_order (struct reader *r, struct vault *v, size_t step, uint64_t ahead)
   }
 }
 
-/* 128 MiB in 1 MiB reads: at least ten times what waiting for each would give, several GETs in flight,
- * nothing fetched twice. */
+/* 128 MiB in 1 MiB reads: at least ten times what waiting for each would give, several GETs in
+ * flight, nothing fetched twice. */
 static void
 sequential (uint32_t len, size_t step)
 {
@@ -78,7 +78,8 @@ test_sequential (void **state)
   sequential (64 << 10, 2); /* 128 KiB reads, as the kernel's read-ahead has them */
 }
 
-/* Ruling 28: small files in tree order, one after the other, no hints.  3,000 files would wait 60 s. */
+/* Ruling 28: small files in tree order, one after the other, no hints.  3,000 files would wait 60
+ * s. */
 static void
 test_small_files (void **state)
 {
@@ -136,7 +137,8 @@ test_random (void **state)
   vault_free (v);
 }
 
-/* Chunks far apart in a pack (an old snapshot's remains) are not bridged by reading what lies between. */
+/* Chunks far apart in a pack (an old snapshot's remains) are not bridged by reading what lies
+ * between. */
 static void
 test_sparse (void **state)
 {

@@ -417,7 +417,7 @@ churn_task (void *arg)
   return NULL;
 }
 
-/* 64 readers at once: all right, and memory stays exactly within its limits (run under TSan, too). */
+/* 64 readers at once: all right, and memory stays exactly within its limits (TSan, too). */
 static void
 test_many (void **state)
 {

@@ -234,7 +234,8 @@ vault_new (int64_t ns, unsigned caps)
   v->keys = fixed_vault_keys ("orders");
   if (blob_memory_new (&v->mem) < 0 || slow_new (v->mem, ns, caps, &v->slow) < 0)
     abort ();
-  v->src = (struct reader_source){ .blob = v->slow, .keys = v->keys, .prefix = "vaults/orders/packs/" };
+  v->src = (struct reader_source){ .blob = v->slow, .keys = v->keys,
+                                   .prefix = "vaults/orders/packs/" };
   return v;
 }
 
@@ -264,7 +265,8 @@ plain_of (size_t i, uint32_t len, bool is_text, uint8_t *out)
   for (uint32_t k = 0; k < len; k++) {
     if (k % 8 == 0)
       x = mix (x + k);
-    out[k] = is_text ? (uint8_t) ("0123456789abcdef"[(k >> 3) % 16] + (k % 61 == i % 61)) : (uint8_t) (x >> k % 8 * 8);
+    out[k] = (uint8_t) (is_text ? "0123456789abcdef"[(k >> 3) % 16] + (k % 61 == i % 61)
+                                : (int) (x >> k % 8 * 8 & 0xff));
   }
 }
 

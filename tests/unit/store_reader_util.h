@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* store_reader_util - a vault of packs in memory behind a store with latency, for the reader's tests. */
+/* store_reader_util - a vault of packs in memory behind a store with latency, for the reader's
+ * tests. */
 #ifndef COFFER_UNIT_STORE_READER_UTIL_H
 #define COFFER_UNIT_STORE_READER_UTIL_H
 
@@ -34,8 +35,8 @@ struct vault {
 };
 struct vault *vault_new (int64_t ns, unsigned caps);
 void vault_free (struct vault *v);
-/* Adds a pack of N chunks of LEN bytes (LENS: each its own), compressible or not; their wants follow
- * those that are there. */
+/* Adds a pack of N chunks of LEN bytes (LENS: each its own), compressible or not; their wants
+ * follow those that are there. */
 void vault_pack (struct vault *v, size_t n, uint32_t len, const uint32_t *lens, bool is_text);
 /* The view is chunk I. */
 void assert_chunk (const struct vault *v, size_t i, const struct chunk_view *view);
