@@ -322,6 +322,8 @@ void
 control_read (fuse_req_t req, size_t size, off_t off, struct fuse_file_info *fi)
 {
   struct control_handle *h = handle_of (fi)->control;
+  struct fs *fs = h->fs;
+  bool is_stop = h->is_stop; /* H may be closed as soon as the answer is out */
   AUTO_BUF part;
   buf_init (&part, size);
   {
@@ -339,8 +341,8 @@ control_read (fuse_req_t req, size_t size, off_t off, struct fuse_file_info *fi)
     reply_err (req, buf_error (&part));
   else
     fuse_reply_buf (req, (const char *) part.data, part.len);
-  if (h->is_stop)
-    fs_stop (h->fs);
+  if (is_stop)
+    fs_stop (fs);
 }
 
 /* ---- orders ---- */

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 #include "fs/control_priv.h"
+#include "fs/notify.h"
 
 #define LOG_MODULE "control"
 #include "base/log.h"
@@ -84,8 +85,10 @@ do_seal (struct fs *fs, char *args, struct buf *reply)
     buf_printf (reply, "error: files are open for writing in %s; see .coffer/status\n", path);
   else if (rc < 0)
     buf_printf (reply, "error: cannot seal %s: %s\n", path, err_str (rc));
-  else
+  else {
+    notify_watch_seal (fs->notify, path);
     buf_printf (reply, "ok sealing %s\n", path);
+  }
   return rc;
 }
 

@@ -25,6 +25,7 @@
 #include "fs/session.h"
 
 struct held;
+struct notify;
 struct control;
 
 struct fs {
@@ -41,6 +42,7 @@ struct fs {
   struct pool *waiters;      /* calls that wait for the network */
   struct pool *answerers;    /* replies to interrupted requests; never waits */
   struct held *held;
+  struct notify *notify;
   struct control *control;
   /* set in op_init, before any other request */
   bool has_acl, has_dont_mask;
@@ -96,7 +98,8 @@ struct handle {
 /* *take becomes the handle's; on failure it is closed. */
 int handle_new_file (struct fs *fs, struct file *take, struct handle **out) WARN_UNUSED;
 int handle_new_dir (struct fs *fs, struct dir *take, struct handle **out) WARN_UNUSED;
-int handle_new_control (struct fs *fs, struct control_handle *take, struct handle **out) WARN_UNUSED;
+int handle_new_control (struct fs *fs, struct control_handle *take,
+                        struct handle **out) WARN_UNUSED;
 void handle_ref (struct handle *h);
 void handle_unref (struct handle *h); /* NULL allowed; the last closes */
 /* What was open when the mount ended, for which no release will come. */

@@ -8,6 +8,7 @@
 #include "fs/control.h"
 #include "fs/fs_priv.h"
 #include "fs/held.h"
+#include "fs/notify.h"
 
 /* ---- open, release ---- */
 
@@ -146,14 +147,15 @@ op_read (fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_fil
  * only sends a flag, which libfuse does not hand on.  Nodes seen without such bits are remembered
  * until anything anywhere may have set one. */
 static int
-drop_suid (struct fs *fs, struct handle *h, fuse_ino_t ino)
+drop_suid (struct fs *fs, struct handle *h, fuse_ino_t ino, bool *has_dropped)
 {
   uint64_t epoch = fs->suid_epoch + 1;
   if (h->suid_epoch == epoch)
     return 0;
   struct node_stat st;
   int rc = mount_getattr (fs->mount, ino, 0, &st);
-  if (rc == 0 && (st.attr.mode & (S_ISUID | S_ISGID)))
+  *has_dropped = rc == 0 && (st.attr.mode & (S_ISUID | S_ISGID));
+  if (*has_dropped)
     rc = mount_setattr (fs->mount, ino, h->file, SETATTR_KILL_SUIDGID, &st, 0, &st);
   if (rc == 0)
     h->suid_epoch = epoch;
@@ -171,15 +173,17 @@ op_write (fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t o
   struct fs *fs = fs_of (req);
   struct handle *h = handle_of (fi);
   size_t done = 0;
-  bool is_held = false;
+  bool is_held = false, has_dropped = false;
   int rc = 0;
   if (!fi->writepage && fuse_req_ctx (req)->uid != 0)
-    rc = drop_suid (fs, h, ino);
+    rc = drop_suid (fs, h, ino, &has_dropped);
   if (rc == 0)
     rc = mount_write (fs->mount, h->file, (uint64_t) off, (const uint8_t *) data, size, &done,
                       &is_held);
   if (rc < 0)
     reply_err (req, rc);
+  else if (has_dropped)
+    notify_attr_then_write (fs->notify, req, ino, h->file, done, is_held);
   else if (is_held)
     held_add (fs->held, req, h->file, done);
   else

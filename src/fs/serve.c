@@ -13,6 +13,7 @@
 
 #include "fs/held.h"
 #include "fs/mountpoint.h"
+#include "fs/notify.h"
 
 #define LOG_MODULE "fs"
 #include "base/log.h"
@@ -178,7 +179,9 @@ serve_loop (struct fs *fs)
     rc = run_loop (fs);
     fs->is_stopping = true;
     fs->has_ended = true;
-    held_free (fs->held); /* answers while there is somebody to hear */
+    notify_free (fs->notify); /* these two answer while there is somebody to hear */
+    fs->notify = NULL;
+    held_free (fs->held);
     fs->held = NULL;
     cut (fs);
     pthread_join (w.starter, NULL);

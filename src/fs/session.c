@@ -13,6 +13,7 @@
 #include "fs/defer.h"
 #include "fs/fs_priv.h"
 #include "fs/held.h"
+#include "fs/notify.h"
 #include "fs/serve.h"
 
 #define LOG_MODULE "fs"
@@ -294,6 +295,8 @@ fs_mount (struct fs *fs)
 void
 fs_stop_helpers (struct fs *fs)
 {
+  notify_free (fs->notify);
+  fs->notify = NULL;
   held_free (fs->held);
   fs->held = NULL;
   pool_free (fs->waiters); /* runs what is queued: the mount has been cancelled, or answers */
@@ -315,6 +318,8 @@ start_helpers (struct fs *fs)
     rc = pool_new ("answer", 1, 0, &fs->answerers);
   if (rc == 0)
     rc = held_new (fs, timeout_ns, &fs->held);
+  if (rc == 0)
+    rc = notify_new (fs, &fs->notify);
   if (rc == 0)
     rc = control_new (fs, &fs->control);
   return rc;

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-# ramount: src/fs over an in-memory double of the layer below it.
-check_PROGRAMS += tests/fs/ramount
-tests_fs_ramount_SOURCES = \
+# A double of the layer below src/fs, and ramount: src/fs over it.
+check_LTLIBRARIES += libfsdouble.la
+libfsdouble_la_SOURCES = \
 	%D%/double.h %D%/double_priv.h \
-	%D%/double_files.c %D%/double_names.c %D%/double_tree.c %D%/ramount.c
+	%D%/double_files.c %D%/double_names.c %D%/double_tree.c
+libfsdouble_la_CFLAGS = $(AM_CFLAGS) -I$(srcdir)/tests/fs
+check_PROGRAMS += tests/fs/ramount
+tests_fs_ramount_SOURCES = %D%/ramount.c
 tests_fs_ramount_CFLAGS = $(AM_CFLAGS) -I$(srcdir)/tests/fs
-tests_fs_ramount_LDADD = libfsonly.la libbase.la
+tests_fs_ramount_LDADD = libfsonly.la libfsdouble.la libbase.la

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fs/notify.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "fs/held.h"
+
+#define LOOK_NS (200 * NS_PER_MS) /* how often a seal that is under way is looked at */
+#define SEALS_MAX 32              /* watched at once; one more is left to the entry's timeout of 1 s */
+#define SUFFIX ".partial"
+
+struct attr_write {
+  struct attr_write *next;
+  fuse_req_t req;
+  uint64_t node;
+  struct file *file;
+  size_t count;
+  bool is_held;
+};
+
+struct notify {
+  /* immutable after new */
+  struct fs *fs;
+  pthread_t thread;
+  struct lock lock;
+  pthread_cond_t wake;
+  /* guarded by lock */
+  struct attr_write *head, *tail;
+  char seals[SEALS_MAX][256]; /* paths; empty: free */
+  bool is_stopping;
+};
+
+/* ---- attributes ---- */
+
+static void
+answer_write (struct notify *n, struct attr_write *w)
+{
+  fuse_lowlevel_notify_inval_inode (n->fs->session, w->node, -1, 0);
+  if (w->is_held)
+    held_add (n->fs->held, w->req, w->file, w->count);
+  else
+    fuse_reply_write (w->req, w->count);
+  free (w);
+}
+
+void
+notify_attr_then_write (struct notify *n, fuse_req_t req, uint64_t node, struct file *file,
+                        size_t count, bool is_held)
+{
+  struct attr_write *w = malloc (sizeof *w);
+  if (!w) { /* the bytes are taken, so the answer stands; the mode shows within the hour */
+    fuse_reply_write (req, count);
+    return;
+  }
+  *w = (struct attr_write){
+    .req = req, .node = node, .file = file, .count = count, .is_held = is_held,
+  };
+  LOCK_SCOPE (&n->lock);
+  *(n->tail ? &n->tail->next : &n->head) = w;
+  n->tail = w;
+  pthread_cond_signal (&n->wake);
+}
+
+/* ---- seals ---- */
+
+void
+notify_watch_seal (struct notify *n, const char *path)
+{
+  LOCK_SCOPE (&n->lock);
+  for (int i = 0; i < SEALS_MAX; i++)
+    if (!n->seals[i][0] || strcmp (n->seals[i], path) == 0) {
+      snprintf (n->seals[i], sizeof n->seals[i], "%s", path);
+      pthread_cond_signal (&n->wake);
+      return;
+    }
+}
+
+/* The kernel forgets NAME in the vault of PATH. */
+static void
+forget_name (struct notify *n, const char *path)
+{
+  char part[256];
+  struct node_stat st = { .node = NODE_ROOT };
+  for (int i = 0; i < 2; i++) {
+    size_t len = strcspn (path, "/");
+    snprintf (part, sizeof part, "%.*s", (int) len, path);
+    if (!path[len] || mount_lookup (n->fs->mount, st.node, part, 0, &st) < 0)
+      return;
+    path += len + 1;
+  }
+  fuse_lowlevel_notify_inval_entry (n->fs->session, st.node, path, strlen (path));
+}
+
+/* True where the seal of PATH is under way still. */
+static bool
+is_sealing (struct fs *fs, const char *path)
+{
+  AUTO_MEM struct snapshot_info *list = NULL;
+  char name[256];
+  size_t count;
+  if (mount_snapshots (fs->mount, &list, &count) < 0)
+    return false;
+  for (size_t i = 0; i < count; i++) {
+    snprintf (name, sizeof name, "%s/%s/%s", list[i].region, list[i].vault, list[i].name);
+    if (strcmp (name, path) == 0)
+      return list[i].state == SNAP_SEALING;
+  }
+  return false;
+}
+
+static void
+look_at_seals (struct notify *n)
+{
+  for (int i = 0; i < SEALS_MAX; i++) {
+    char path[256];
+    {
+      LOCK_SCOPE (&n->lock);
+      memcpy (path, n->seals[i], sizeof path);
+    }
+    if (!path[0] || is_sealing (n->fs, path))
+      continue;
+    forget_name (n, path);
+    LOCK_SCOPE (&n->lock);
+    if (strcmp (path, n->seals[i]) == 0)
+      n->seals[i][0] = 0;
+  }
+}
+
+static bool
+has_seals_locked (const struct notify *n)
+{
+  lock_assert_held (&n->lock);
+  for (int i = 0; i < SEALS_MAX; i++)
+    if (n->seals[i][0])
+      return true;
+  return false;
+}
+
+/* ---- the thread ---- */
+
+/* The next write to answer; NULL with *is_end: stopping; NULL: time to look at the seals. */
+static struct attr_write *
+next (struct notify *n, bool *is_end)
+{
+  LOCK_SCOPE (&n->lock);
+  int64_t deadline = clock_now () + LOOK_NS;
+  while (!n->head && !n->is_stopping) {
+    if (!has_seals_locked (n))
+      lock_wait (&n->wake, &n->lock);
+    else if (!lock_wait_until (&n->wake, &n->lock, deadline))
+      break;
+  }
+  struct attr_write *w = n->head;
+  if (w) {
+    n->head = w->next;
+    if (!n->head)
+      n->tail = NULL;
+  }
+  *is_end = !w && n->is_stopping;
+  return w;
+}
+
+static void *
+serve (void *arg)
+{
+  struct notify *n = arg;
+  pthread_setname_np (pthread_self (), "notify");
+  bool is_end = false;
+  while (!is_end) {
+    struct attr_write *w = next (n, &is_end);
+    if (w)
+      answer_write (n, w);
+    else if (!is_end)
+      look_at_seals (n);
+  }
+  return NULL;
+}
+
+int
+notify_new (struct fs *fs, struct notify **out)
+{
+  struct notify *n = calloc (1, sizeof *n);
+  if (!n)
+    return ERR_NOMEM;
+  n->fs = fs;
+  lock_init (&n->lock, LOCK_HELD, "notify");
+  lock_cond_init (&n->wake);
+  sigset_t all, old;
+  sigfillset (&all);
+  pthread_sigmask (SIG_BLOCK, &all, &old);
+  int rc = pthread_create (&n->thread, NULL, serve, n);
+  pthread_sigmask (SIG_SETMASK, &old, NULL);
+  if (rc != 0) {
+    pthread_cond_destroy (&n->wake);
+    lock_destroy (&n->lock);
+    free (n);
+    return ERR_NOMEM;
+  }
+  *out = n;
+  return 0;
+}
+
+void
+notify_free (struct notify *n)
+{
+  if (!n)
+    return;
+  lock_take (&n->lock);
+  n->is_stopping = true;
+  pthread_cond_signal (&n->wake);
+  lock_release (&n->lock);
+  pthread_join (n->thread, NULL);
+  pthread_cond_destroy (&n->wake);
+  lock_destroy (&n->lock);
+  free (n);
+}

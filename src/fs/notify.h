@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* notify - telling the kernel that what it remembers has changed.
+ *
+ * One thread does it, holding nothing: a notification writes to the device and may wait for locks
+ * of the kernel that are held by somebody who waits for one of our answers.  Never from an
+ * operation.
+ *
+ *   attributes   where a direct write dropped set-id bits; its answer goes out after the
+ *                notification, so that who wrote sees the new mode
+ *   names        a seal that was ordered by command: T.partial is gone and T is there (a rename by
+ *                the kernel needs none); watched for until it has happened or failed */
+#ifndef COFFER_FS_NOTIFY_H
+#define COFFER_FS_NOTIFY_H
+
+#include "fs/fs_priv.h"
+
+struct notify;
+
+int notify_new (struct fs *fs, struct notify **out) WARN_UNUSED;
+void notify_free (struct notify *n);
+
+/* Forgets the attributes of NODE, then answers REQ with COUNT bytes written (through held.h where
+ * the answer is to be held). */
+void notify_attr_then_write (struct notify *n, fuse_req_t req, uint64_t node, struct file *file,
+                             size_t count, bool is_held);
+/* A seal of PATH (`region/vault/T.partial`) has been ordered. */
+void notify_watch_seal (struct notify *n, const char *path);
+
+#endif
