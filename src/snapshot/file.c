@@ -581,7 +581,7 @@ filedata_drop_all (struct snap *s)
   if (dirty_inodes (s, &all, &n) != 0)
     return;
   for (size_t k = 0; k < n; k++) {
-    (void) filedata_wait_placed (s, all[k]);
+    (void) !filedata_wait_placed (s, all[k]);
     lock_take (&all[k]->data_lock);
     struct filedata *d = all[k]->data;
     if (d) {

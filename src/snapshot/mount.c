@@ -117,7 +117,7 @@ look_at_snap (struct mount *m, struct snap *s, int64_t now)
               && clock_wall () - s->last_write > m->opts.idle_seal_ns;
   lock_release (&s->lock);
   if (idle)
-    (void) snap_seal_start (s, 0, "idle"); /* tried again at the next tick */
+    (void) !snap_seal_start (s, 0, "idle"); /* tried again at the next tick */
   else if (checkpoint)
     snap_checkpoint_start (s);
   if (filedata_overlay_bytes (s) && m->overlay.used > m->overlay.max / 2)
@@ -240,7 +240,7 @@ mount_drain (struct mount *m)
     if (!s || s->life == LIFE_GONE)
       continue;
     while (s->life == LIFE_SEALING)
-      (void) snap_seal_wait (s, NS_PER_S); /* its own result is told to whoever asked */
+      (void) !snap_seal_wait (s, NS_PER_S); /* its own result is told to whoever asked */
     int one = s->life == LIFE_OPEN && !s->error ? snap_commit (s) : 0;
     rc = rc ? rc : one;
   }
@@ -264,7 +264,7 @@ mount_free (struct mount *m)
   if (!m)
     return;
   if (m->has_committer && !m->is_cancelled)
-    (void) mount_drain (m); /* logged */
+    (void) !mount_drain (m); /* logged */
   lock_take (&m->lock);
   m->is_stopping = true;
   pthread_cond_broadcast (&m->wake);

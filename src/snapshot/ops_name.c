@@ -604,7 +604,7 @@ link_sealed (struct where *from, struct where *to, const char *name, unsigned fl
     rc = copy_extents (s, *out, f, flags);
   if (rc && *out) {
     worktree_put (STEAL (*out));
-    (void) worktree_unlink (s->tree, to->ino, name);
+    (void) !worktree_unlink (s->tree, to->ino, name);
   }
   return rc;
 }

@@ -435,7 +435,7 @@ snap_remove (struct snap *s)
     return rc;
   filedata_drop_all (s);
   pipe_dep_release (s->vault->pipe, &s->dep);
-  (void) checkpoint_write (s, CHECKPOINT_REMOVED); /* otherwise it expires by itself */
+  (void) !checkpoint_write (s, CHECKPOINT_REMOVED); /* otherwise it expires by itself */
   part_forget (s);
   snap_leave (s);
   s->removed_at = clock_wall ();
@@ -485,7 +485,7 @@ commit_run (struct pool_job *job)
 {
   struct snap *s = ((struct job *) job)->snap;
   free (job);
-  (void) snap_commit (s); /* told to each waiter */
+  (void) !snap_commit (s); /* told to each waiter */
 }
 
 void
@@ -518,7 +518,7 @@ mount_fsync (struct mount *m, uint64_t node, struct file *f, struct mount_wait *
   if (is_over)
     w->done (w, 0);
   else if (is_first && submit (s, commit_run) != 0)
-    (void) snap_commit (s); /* no memory for a job: here and now */
+    (void) !snap_commit (s); /* no memory for a job: here and now */
 }
 
 /* ---- sealing is asked for here and done in seal.c ---- */
@@ -576,7 +576,7 @@ drain_run (struct pool_job *job)
 {
   struct snap *s = ((struct job *) job)->snap;
   free (job);
-  (void) filedata_push_all (s); /* errors are sticky */
+  (void) !filedata_push_all (s); /* errors are sticky */
   LOCK_SCOPE (&s->lock);
   s->is_draining = false;
   pthread_cond_broadcast (&s->changed);

@@ -24,7 +24,7 @@ map_set (struct map *m, uint64_t key, uint64_t value)
       return ERR_NOMEM;
     for (size_t i = 0; i < m->cap; i++)
       if (m->at[i].key)
-        (void) map_set (&bigger, m->at[i].key, m->at[i].value);
+        (void) !map_set (&bigger, m->at[i].key, m->at[i].value);
     free (m->at);
     *m = bigger;
   }

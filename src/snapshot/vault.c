@@ -109,7 +109,9 @@ open_parts (struct vault *v)
   int rc = vault_keys_new (v->region->keys, v->name, &v->keys);
   if (rc)
     return rc;
-  gear_init (&v->gear, vault_keys_chunker (v->keys));
+  rc = gear_init (&v->gear, vault_keys_chunker (v->keys));
+  if (rc)
+    return rc;
   char dir[4300];
   snprintf (dir, sizeof dir, "%s/index/%s/%s", m->opts.state_dir, v->region->name, v->name);
   for (char *p = dir + 1; *p; p++)

@@ -265,6 +265,26 @@ index_pack_name (struct index *x, uint32_t no, uint8_t name[PACK_NAME_LEN])
   return packs_name (&x->packs, no, name) ? 0 : ERR_MISSING;
 }
 
+uint64_t
+index_pack_size (struct index *x, uint32_t no)
+{
+  struct index_pack k;
+  LOCK_SCOPE (&x->lock);
+  enum pack_life life = packs_life (&x->packs, no);
+  return life > PACK_BEGUN && life != PACK_GONE && packs_get (&x->packs, no, &k) ? k.size : 0;
+}
+
+void
+index_new_session (struct index *x)
+{
+  LOCK_SCOPE (&x->lock);
+  for (uint32_t no = 0; no < x->packs.next; no++) {
+    x->packs.flags[no] &= (uint8_t) ~PACK_PINNED;
+    if (packs_life (&x->packs, no) == PACK_DONE)
+      x->packs.flags[no] &= (uint8_t) ~PACK_OWN;
+  }
+}
+
 bool
 index_pack_is_own (struct index *x, uint32_t no)
 {

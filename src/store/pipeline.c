@@ -475,15 +475,9 @@ pipe_copy_sealed (struct pipe *v, struct pipe_dep *dep, int type, int codec, con
   return 0;
 }
 
-int
-pipe_put_index (struct pipe *v)
+static int
+put_delta (struct pipe *v, struct index_delta *d)
 {
-  struct index_delta d = { 0 };
-  int rc = index_export (v->opts.index, &d);
-  if (rc || d.pack_count == 0) {
-    index_delta_release (&d);
-    return rc;
-  }
   char name[64], key[BLOB_KEY_MAX];
   lock_take (&v->line->lock);
   uint32_t seq = v->index_seq++;
@@ -494,8 +488,7 @@ pipe_put_index (struct pipe *v)
   buf_init (&plain, unit_plain_max (UNIT_INDEX));
   buf_init (&object, plain.max + 4096);
   AUTO (sealer) s = NULL;
-  rc = index_delta_encode (&d, &plain);
-  index_delta_release (&d);
+  int rc = index_delta_encode (d, &plain);
   if (rc == 0)
     rc = sealer_new (&s);
   if (rc == 0) {
@@ -506,7 +499,24 @@ pipe_put_index (struct pipe *v)
   }
   if (rc == 0)
     rc = blob_put (v->opts.blob, key, object.data, object.len, NULL);
-  if (rc == 0)
+  if (rc == 0) {
+    index_mark_delta (v->opts.index, name);
     index_exported (v->opts.index);
+  }
   return rc;
+}
+
+int
+pipe_put_index (struct pipe *v)
+{
+  for (;;) {
+    struct index_delta d = { 0 };
+    int rc = index_export (v->opts.index, &d);
+    bool is_end = d.pack_count == 0;
+    if (rc == 0 && !is_end)
+      rc = put_delta (v, &d);
+    index_delta_release (&d);
+    if (rc || is_end)
+      return rc;
+  }
 }
