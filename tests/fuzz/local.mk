@@ -14,7 +14,10 @@ fuzz_programs = \
 	%D%/manifest_fuzz \
 	%D%/superblock_fuzz \
 	%D%/key_slot_fuzz \
-	%D%/key_file_fuzz
+	%D%/key_file_fuzz \
+	%D%/s3_xml_fuzz \
+	%D%/creds_json_fuzz \
+	%D%/text_fuzz
 check_LTLIBRARIES += libfuzz.la
 libfuzz_la_SOURCES = %D%/targets.c %D%/targets.h %D%/examples.c %D%/examples.h
 libfuzz_la_LIBADD = libformat.la
@@ -87,5 +90,17 @@ endif
 %C%_key_file_fuzz_SOURCES = %D%/key_file_fuzz.c $(fuzz_main)
 %C%_key_file_fuzz_LDADD = libfuzz.la
 %C%_key_file_fuzz_LDFLAGS = $(AM_LDFLAGS) $(fuzz_flags)
+
+%C%_s3_xml_fuzz_SOURCES = %D%/s3_xml_fuzz.c $(fuzz_main)
+%C%_s3_xml_fuzz_LDADD = libblob.la
+%C%_s3_xml_fuzz_LDFLAGS = $(AM_LDFLAGS) $(fuzz_flags)
+
+%C%_creds_json_fuzz_SOURCES = %D%/creds_json_fuzz.c $(fuzz_main)
+%C%_creds_json_fuzz_LDADD = libblob.la
+%C%_creds_json_fuzz_LDFLAGS = $(AM_LDFLAGS) $(fuzz_flags)
+
+%C%_text_fuzz_SOURCES = %D%/text_fuzz.c $(fuzz_main)
+%C%_text_fuzz_LDADD = libblob.la
+%C%_text_fuzz_LDFLAGS = $(AM_LDFLAGS) $(fuzz_flags)
 
 EXTRA_DIST += %D%/corpus tests/golden %D%/replay.c
