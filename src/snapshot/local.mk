@@ -9,6 +9,7 @@ libsnapshot_la_SOURCES = \
 	%D%/file.c %D%/file.h \
 	%D%/index_load.c \
 	%D%/merge.c \
+	%D%/offline.c \
 	%D%/mount.c %D%/mount.h \
 	%D%/names.c %D%/names.h \
 	%D%/ops_control.c \
