@@ -146,9 +146,10 @@ run_free (struct run *r)
   free (r);
 }
 
-/* Page NO through the cache. */
+/* Fence page NO through the cache.  Pages of entries are not kept: prefixes are uniform, so hardly
+ * one is wanted twice. */
 static bool
-get_page (struct index *x, struct run *r, uint32_t no, uint8_t out[PAGE_LEN])
+get_fence (struct index *x, struct run *r, uint32_t no, uint8_t out[PAGE_LEN])
 {
   uint64_t key = (uint64_t) r->serial << 32 | no;
   struct page_slot *s = &x->pages[(r->serial * 2654435761u + no) % PAGE_CACHE];
@@ -168,14 +169,14 @@ get_page (struct index *x, struct run *r, uint32_t no, uint8_t out[PAGE_LEN])
   return true;
 }
 
-/* The last of N ascending keys that is below KEY, or 0. */
+/* The last of N ascending keys, little-endian in RAW or else in KEYS, that is below KEY, or 0. */
 static uint32_t
-last_below (const uint64_t *keys, uint32_t n, uint64_t key)
+last_below (const uint64_t *keys, const uint8_t *raw, uint32_t n, uint64_t key)
 {
-  uint32_t lo = 0, hi = n; /* keys[0..lo) are below */
+  uint32_t lo = 0, hi = n; /* those before lo are below */
   while (lo < hi) {
     uint32_t mid = lo + (hi - lo) / 2;
-    if (keys[mid] < key)
+    if ((raw ? get_le64 (raw + 8 * mid) : keys[mid]) < key)
       lo = mid + 1;
     else
       hi = mid;
@@ -188,14 +189,10 @@ static uint32_t
 first_page (struct index *x, struct run *r, uint64_t key)
 {
   uint8_t page[PAGE_LEN];
-  uint64_t keys[FENCE_KEYS];
-  uint32_t fence = last_below (r->top, r->fences, key);
-  if (!get_page (x, r, r->pages + 1 + fence, page))
+  uint32_t fence = last_below (r->top, NULL, r->fences, key);
+  if (!get_fence (x, r, r->pages + 1 + fence, page))
     return 0;
-  uint32_t n = page_used (page);
-  for (uint32_t i = 0; i < n; i++)
-    keys[i] = get_le64 (page + 8 * i);
-  return 1 + fence * FENCE_KEYS + last_below (keys, n, key);
+  return 1 + fence * FENCE_KEYS + last_below (NULL, page, page_used (page), key);
 }
 
 /* The first entry of PAGE that is not below PREFIX. */
@@ -221,7 +218,7 @@ run_find (struct index *x, struct run *r, const uint8_t prefix[PREFIX_LEN], int 
   size_t found = 0;
   uint32_t no = first_page (x, r, prefix_key (prefix));
   for (; no && no <= r->pages; no++) {
-    if (!get_page (x, r, no, page))
+    if (!run_read_page (r, no, page))
       return found;
     uint32_t i = lower_bound (page, prefix);
     for (; i < page_used (page); i++) {
