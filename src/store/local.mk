@@ -3,6 +3,7 @@ noinst_LTLIBRARIES += libstore.la
 libstore_la_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS) $(ZSTD_CFLAGS) $(SQLITE_CFLAGS) $(JANSSON_CFLAGS)
 libstore_la_LIBADD = libformat.la libblob.la $(CRYPTO_LIBS) $(ZSTD_LIBS) $(SQLITE_LIBS)
 libstore_la_SOURCES = \
+	%D%/check.c %D%/check.h \
 	%D%/chunker.c %D%/chunker.h \
 	%D%/class.c \
 	%D%/crc32c.c \
@@ -17,6 +18,7 @@ libstore_la_SOURCES = \
 	%D%/key_file.c \
 	%D%/keys.c %D%/keys.h %D%/keys_priv.h \
 	%D%/packer.c \
+	%D%/packfile.c %D%/packfile.h \
 	%D%/pipeline.c %D%/pipeline.h %D%/pipeline_priv.h \
 	%D%/probe.c %D%/probe.h \
 	%D%/reader.c %D%/reader.h %D%/reader_priv.h \

@@ -43,3 +43,10 @@ tests_unit_store_reader_ahead_test_LDADD = $(store_test_libs)
 tests_unit_store_index_test_SOURCES = %D%/store_index_test.c
 tests_unit_store_index_test_CFLAGS = $(store_test_cflags)
 tests_unit_store_index_test_LDADD = $(store_test_libs)
+
+check_PROGRAMS += tests/unit/store_check_test
+TESTS += tests/unit/store_check_test
+tests_unit_store_check_test_SOURCES = %D%/store_check_test.c %D%/store_reader_util.c \
+	%D%/store_reader_util.h %D%/store_keys_helper.h
+tests_unit_store_check_test_CFLAGS = $(store_test_cflags)
+tests_unit_store_check_test_LDADD = $(store_test_libs)
