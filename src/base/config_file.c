@@ -131,25 +131,23 @@ parse (struct config *c, const char *text, const char *path, struct buf *why)
   return rc;
 }
 
+/* All of FD; a file of a control directory does not know its size before. */
 static int
-read_all (int fd, size_t n, struct buf *out)
+read_all (int fd, struct buf *out)
 {
-  uint8_t *to = buf_reserve (out, n + 1);
-  if (!to)
-    return ERR_NOMEM;
-  while (n) {
-    ssize_t got = read (fd, to, n);
+  for (;;) {
+    uint8_t *to = buf_reserve (out, 65536);
+    if (!to)
+      return buf_error (out);
+    ssize_t got = read (fd, to, 65536);
     if (got < 0 && errno == EINTR)
       continue;
     if (got < 0)
       return err_from_errno (errno);
     if (got == 0)
-      break; /* it became shorter meanwhile */
-    to += got;
+      return 0;
     out->len += (size_t) got;
-    n -= (size_t) got;
   }
-  return 0;
 }
 
 int
@@ -170,18 +168,16 @@ config_load (struct config *c, const char *path, struct buf *why)
     buf_printf (why, "anybody can write the configuration file %s: chmod o-w %s", path, path);
     return ERR_DENIED;
   }
-  if (st.st_size > FILE_MAX_BYTES) {
-    buf_printf (why, "the configuration file %s is larger than %u bytes", path, FILE_MAX_BYTES);
-    return ERR_LIMIT;
-  }
   AUTO_BUF text;
-  buf_init (&text, FILE_MAX_BYTES + 64);
-  int rc = read_all (fd, (size_t) st.st_size, &text);
+  buf_init (&text, FILE_MAX_BYTES + 65536 + 64);
+  int rc = read_all (fd, &text);
+  if (rc == 0 && text.len > FILE_MAX_BYTES)
+    rc = ERR_LIMIT;
   if (rc) {
     buf_printf (why, "cannot read the configuration file %s: %s", path, err_str (rc));
     return rc;
   }
-  if (memchr (text.data, 0, text.len)) {
+  if (text.len && memchr (text.data, 0, text.len)) {
     buf_printf (why, "%s: this is no text", path);
     return ERR_INVALID;
   }

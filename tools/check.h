@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* check - proves that what a vault's roots refer to is there and readable.
+ *
+ *   packs      all that the store lists, by name and length; with read_data each is read whole: its
+ *              name is the SHA-256 of its bytes, its table opens, each chunk opens under its id,
+ *              and the bytes hash to that id (ruling 19)
+ *   snapshots  each manifest is authentic; each pack it names is there; each page of its tree
+ *   opens;
+ *              where a pack is bad, or with read_data, each extent of each file is held against it
+ *
+ * Memory: 40 bytes per pack of the vault, 44 per bad chunk (at most CHECK_BAD_MAX of them; beyond,
+ * the whole pack counts as bad).  Threads: one. */
+#ifndef COFFER_TOOLS_CHECK_H
+#define COFFER_TOOLS_CHECK_H
+
+#include "cli.h"
+#include "format/format.h"
+#include "out.h"
+#include "wire.h"
+
+#define CHECK_BAD_MAX 100000
+
+enum pack_state { PACK_STATE_FINE, PACK_STATE_SOME, PACK_STATE_BAD };
+
+struct check_pack {
+  uint8_t name[PACK_NAME_LEN];
+  uint32_t size;
+  uint8_t state; /* enum pack_state; SOME: only the chunks listed as bad are */
+};
+struct check_chunk {
+  uint8_t pack[PACK_NAME_LEN];
+  uint32_t off;
+};
+/* One vault's packs. */
+struct check_packs {
+  struct check_pack *v; /* ascending by name */
+  size_t count, cap;
+  struct check_chunk *bad;
+  size_t bad_count;
+  uint64_t bytes;
+};
+
+struct check {
+  struct cli *cli;
+  bool read_data;
+  struct wire_store *store;
+  const char *vault;
+  struct check_packs packs;
+  struct progress progress;
+  uint64_t bytes_read, bytes_all; /* of --read-data, over the vault */
+  /* totals over everything */
+  uint64_t vaults, snapshots, files, packs_seen;
+  uint64_t bad_objects, bad_snapshots, bad_files;
+  int transient; /* an err that says nothing about the data: the check is not whole */
+  json_t *bad;     /* with --json: what print_bad and print_hit would print */
+};
+
+/* Tells of a bad object of the store (KEY below the prefix). */
+void check_bad_object (struct check *c, const char *key, const char *reason);
+/* Lists the vault's packs, and with read_data reads them.  0 or an err of the listing. */
+int check_packs_load (struct check *c) WARN_UNUSED;
+void check_packs_release (struct check_packs *p);
+const struct check_pack *check_packs_find (const struct check_packs *p,
+                                           const uint8_t name[PACK_NAME_LEN]);
+/* NULL where the chunk can be believed to be there; else what is wrong with it. */
+const char *check_chunk_fault (const struct check_packs *p, const uint8_t pack[PACK_NAME_LEN],
+                               uint32_t off, uint32_t len);
+
+#endif

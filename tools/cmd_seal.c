@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "commands.h"
+#include "mounted.h"
+#include "out.h"
+
+#define POLL_NS (200 * NS_PER_MS)
+#define SETTLE_NS (10 * NS_PER_S) /* to appear as sealing after the order was taken */
+
+static volatile sig_atomic_t is_interrupted;
+
+static void
+on_interrupt (int sig)
+{
+  (void) sig;
+  is_interrupted = 1;
+}
+
+/* `<region>/<db>/<ts>`: the three words, without ".partial". */
+struct target {
+  char region[64], vault[64], name[128];
+  bool is_partial;
+};
+
+static bool
+split (const char *rel, struct target *out)
+{
+  char rest[2];
+  if (sscanf (rel, "%63[^/]/%63[^/]/%127[^/]%1s", out->region, out->vault, out->name, rest) != 3)
+    return false;
+  char *dot = strstr (out->name, ".partial");
+  out->is_partial = dot && !dot[8];
+  if (out->is_partial)
+    *dot = 0;
+  return true;
+}
+
+static bool
+is_text (json_t *o, const char *key, const char *want)
+{
+  const char *s = json_string_value (json_object_get (o, key));
+  return s && strcmp (s, want) == 0;
+}
+
+/* The entry of T in status.json (borrowed from STATUS), or NULL. */
+static json_t *
+entry_of (json_t *status, const struct target *t)
+{
+  char partial[144];
+  size_t i;
+  json_t *s;
+  snprintf (partial, sizeof partial, "%s.partial", t->name);
+  json_array_foreach (json_object_get (status, "snapshots"), i, s)
+    if (is_text (s, "region", t->region) && is_text (s, "vault", t->vault)
+        && (is_text (s, "name", t->name) || is_text (s, "name", partial)))
+      return s;
+  return NULL;
+}
+
+/* The sealed directory: T without ".partial". */
+static bool
+is_sealed (const struct mounted *m, const struct target *t)
+{
+  char path[2 * PATH_MAX], state[32];
+  snprintf (path, sizeof path, "%s/%s/%s/%s", m->top, t->region, t->vault, t->name);
+  return mounted_attr (path, "user.coffer.state", state, sizeof state)
+         && strcmp (state, "sealed") == 0;
+}
+
+static int
+report (struct cli *cli, const struct mounted *m, const struct target *t, json_t *entry)
+{
+  char path[2 * PATH_MAX];
+  snprintf (path, sizeof path, "%s/%s/%s/%s", m->top, t->region, t->vault, t->name);
+  if (cli->is_json) {
+    json_t *o = json_pack ("{s:s, s:s}", "path", path, "state", "sealed");
+    static const char *const keys[] = { "files", "logical", "new", "deduplicated", "stored" };
+    for (size_t i = 0; o && entry && i < sizeof keys / sizeof keys[0]; i++)
+      json_object_set (o, keys[i], json_object_get (entry, keys[i]));
+    out_json (cli, o);
+    return EXIT_DONE;
+  }
+  if (cli->is_quiet)
+    return EXIT_DONE;
+  printf ("sealed %s\n", path);
+  if (entry) {
+    char a[SIZE_TEXT], b[SIZE_TEXT], c[SIZE_TEXT], d[SIZE_TEXT];
+    printf ("%lld files, %s: new %s, deduplicated %s, stored %s\n",
+            (long long) json_integer_value (json_object_get (entry, "files")),
+            out_size ((uint64_t) json_integer_value (json_object_get (entry, "logical")), a),
+            out_size ((uint64_t) json_integer_value (json_object_get (entry, "new")), b),
+            out_size ((uint64_t) json_integer_value (json_object_get (entry, "deduplicated")), c),
+            out_size ((uint64_t) json_integer_value (json_object_get (entry, "stored")), d));
+  }
+  return EXIT_DONE;
+}
+
+static int
+failed (struct cli *cli, const struct mounted *m, json_t *entry)
+{
+  const char *error = json_string_value (json_object_get (entry, "error"));
+  const char *text = json_string_value (json_object_get (entry, "error_text"));
+  int err = err_from_text (error ? error : "");
+  const char *next = "It is open again, with all that was written. Mend what is named above and "
+                     "seal it again.";
+  if (err == ERR_BUSY)
+    next = "Close these files and seal again, or give --force to cut here.";
+  return cli_fail (cli, err, next, "seal %s/%s%s%s%s", m->top, m->rel,
+                   text && *text ? " (" : "", text ? text : "", text && *text ? ")" : "");
+}
+
+/* One look: -1 to go on, else the exit status. */
+static int
+look (struct cli *cli, const struct mounted *m, const struct target *t, struct progress *p,
+      bool *was_sealing, bool is_settled)
+{
+  int rc = -1;
+  json_t *status = mounted_status (m);
+  json_t *e = entry_of (status, t);
+  if (e && is_text (e, "state", "sealing")) {
+    *was_sealing = true;
+    uint64_t left = (uint64_t) json_integer_value (json_object_get (e, "pending"));
+    uint64_t all = (uint64_t) json_integer_value (json_object_get (e, "received"));
+    progress_show (p, all > left ? all - left : 0, all, "sealing");
+  } else if ((e && is_text (e, "state", "sealed")) || (!e && status && is_sealed (m, t))) {
+    progress_end (p);
+    rc = report (cli, m, t, e);
+  } else if (e && is_text (e, "state", "open") && (!is_text (e, "error", "") || *was_sealing)) {
+    progress_end (p);
+    rc = failed (cli, m, e);
+  } else if (is_settled && status) {
+    progress_end (p);
+    rc = cli_refuse (cli, EXIT_FAILED, "the seal of %s/%s ended without a result: see %s/.coffer/"
+                                       "status and the log", m->top, m->rel, m->top);
+  } else if (!status && access (m->top, F_OK) != 0) {
+    progress_end (p);
+    rc = cli_refuse (cli, EXIT_TRANSIENT, "the mount %s has gone while it sealed %s: mount it and "
+                                          "seal again", m->top, m->rel);
+  }
+  json_decref (status);
+  return rc;
+}
+
+static int
+await (struct cli *cli, const struct mounted *m, const struct target *t)
+{
+  struct progress p;
+  progress_begin (&p, cli, t->name);
+  struct sigaction act = { .sa_handler = on_interrupt };
+  sigaction (SIGINT, &act, NULL);
+  sigaction (SIGTERM, &act, NULL);
+  int64_t began = clock_now ();
+  bool was_sealing = false;
+  for (;;) {
+    bool is_settled = !was_sealing && clock_now () - began > SETTLE_NS;
+    int rc = look (cli, m, t, &p, &was_sealing, is_settled);
+    if (rc >= 0)
+      return rc;
+    if (is_interrupted) {
+      progress_end (&p);
+      cli_say (cli, "not waiting any more; the seal goes on in the background. %s/.coffer/status "
+                    "shows it, and coffer seal %s/%s waits for it again",
+               m->top, m->top, m->rel);
+      return EXIT_TRANSIENT;
+    }
+    clock_sleep (POLL_NS);
+  }
+}
+
+static int
+refused (struct cli *cli, const struct mounted *m, int rc, const char *reply)
+{
+  const char *next = NULL;
+  switch (rc) {
+  case ERR_BUSY: next = "Close what is open for writing, or give --force to cut here."; break;
+  case ERR_NOENT: next = "Is the name right, and has this host made it? ls shows what is there.";
+    break;
+  case ERR_EXISTS: next = "A sealed snapshot has this name. Choose a label, or another "
+                          "time."; break;
+  default: break;
+  }
+  return cli_fail (cli, rc, next, "seal %s/%s (%s)", m->top, m->rel, reply);
+}
+
+static int
+run (struct cli *cli)
+{
+  struct mounted m;
+  struct target t;
+  int status = mounted_find (cli, cli->args[0], &m);
+  if (status)
+    return status;
+  if (!split (m.rel, &t))
+    return cli_refuse (cli, EXIT_USAGE_WRONG, "%s is no snapshot: give "
+                                              "MOUNT/REGION/DATABASE/TIMESTAMP[.partial]",
+                       cli->args[0]);
+  if (!t.is_partial && is_sealed (&m, &t)) {
+    cli_say (cli, "%s/%s is sealed already", m.top, m.rel);
+    return EXIT_DONE;
+  }
+  char line[PATH_MAX + 128], reply[4096];
+  const char *without = cli_option (cli, "without");
+  snprintf (line, sizeof line, "seal %s%s%s%s%s", m.rel, cli_has (cli, "force") ? " force" : "",
+            cli_has (cli, "part") ? " part" : "", without ? " without=" : "",
+            without ? without : "");
+  int rc = mounted_command (&m, line, reply, sizeof reply);
+  if (rc < 0) {
+    if (is_sealed (&m, &t)) { /* somebody else's mv or seal was first */
+      cli_say (cli, "%s/%s is sealed already", m.top, m.rel);
+      return EXIT_DONE;
+    }
+    return refused (cli, &m, rc, reply);
+  }
+  return await (cli, &m, &t);
+}
+
+static const struct option_row options[] = {
+  { "force", 'f', NULL, "cut here although files are open for writing" },
+  { "part", 0, NULL, "finish this host's part of a snapshot that several hosts write" },
+  { "without", 0, "HOST", "join the parts although this host's is missing; the manifest says so" },
+  { NULL, 0, NULL, NULL },
+};
+const struct command cmd_seal = {
+  .name = "seal",
+  .args = "PATH",
+  .brief = "Make a snapshot durable and immutable, and wait until it is.",
+  .detail = "The same as mv T.partial T, but it shows progress, waits as long as it takes and can "
+            "be interrupted: the seal then goes on in the background.",
+  .options = options,
+  .min_args = 1,
+  .max_args = 1,
+  .run = run,
+};
