@@ -14,6 +14,7 @@ struct level {
   struct extent_page page;
   uint64_t start; /* file offset where it begins */
   uint64_t end;
+  uint64_t *offs; /* of its extents, and the end */
   bool is_loaded;
 };
 
@@ -25,29 +26,35 @@ struct sealed_file {
   struct chunk_ref root;
   uint8_t root_pack[PACK_NAME_LEN];
   struct level leaf; /* of a small file: all of it */
-  uint64_t *offs;    /* of the leaf's extents */
   uint64_t next_off; /* where a sequential reader comes next */
   uint64_t ahead_to;
   uint32_t window;
 };
 
+/* Offsets of the extents of L's page. */
 static int
-index_leaf (struct sealed_file *f)
+index_leaf (struct level *l)
 {
-  struct level *l = &f->leaf;
-  free (f->offs);
-  f->offs = malloc ((l->page.count + 1) * sizeof *f->offs);
-  if (!f->offs)
+  l->offs = malloc ((l->page.count + 1) * sizeof *l->offs);
+  if (!l->offs)
     return ERR_NOMEM;
   uint64_t at = l->start;
   for (uint32_t i = 0; i < l->page.count; i++) {
-    f->offs[i] = at;
+    l->offs[i] = at;
     at += l->page.extents[i].len;
   }
-  f->offs[l->page.count] = at;
+  l->offs[l->page.count] = at;
   l->end = at;
   l->is_loaded = true;
   return 0;
+}
+
+static void
+level_release (struct level *l)
+{
+  extent_page_release (&l->page);
+  free (l->offs);
+  *l = (struct level){ 0 };
 }
 
 static int
@@ -72,7 +79,7 @@ inline_leaf (struct sealed_file *f, const struct row_view *v)
     p->extents[i].ref.pack = no;
   }
   p->count = (uint32_t) a->ext_count;
-  return index_leaf (f);
+  return index_leaf (&f->leaf);
 }
 
 int
@@ -107,8 +114,7 @@ sealed_file_free (struct sealed_file *f)
 {
   if (!f)
     return;
-  extent_page_release (&f->leaf.page);
-  free (f->offs);
+  level_release (&f->leaf);
   lock_destroy (&f->lock);
   free (f);
 }
@@ -135,31 +141,24 @@ load_page (struct sealed_file *f, const struct chunk_ref *ref, const uint8_t pac
   return rc;
 }
 
-/* Makes the leaf that covers OFF the present one.  *past: OFF lies behind the last extent. */
+/* Goes down to the leaf that covers OFF; without the lock, it may wait.  *past: OFF lies behind the end. */
 static int
-seek_leaf (struct sealed_file *f, uint64_t off, unsigned flags, bool *past)
+load_leaf (struct sealed_file *f, uint64_t off, unsigned flags, struct level *out, bool *past)
 {
-  *past = false;
-  if (f->leaf.is_loaded && off >= f->leaf.start && off < f->leaf.end)
-    return 0;
-  if (!f->is_external) {
-    *past = true;
-    return 0;
-  }
   struct chunk_ref ref = f->root;
   uint8_t pack[PACK_NAME_LEN];
   memcpy (pack, f->root_pack, PACK_NAME_LEN);
   uint64_t start = 0;
+  *past = false;
   for (int depth = 0; depth <= EXTENT_LEVEL_MAX; depth++) {
     struct extent_page page = { 0 };
     int rc = load_page (f, &ref, pack, flags, &page);
     if (rc)
       return rc;
     if (page.level == 0) {
-      extent_page_release (&f->leaf.page);
-      f->leaf = (struct level){ .page = page, .start = start };
-      rc = index_leaf (f);
-      *past = rc == 0 && off >= f->leaf.end;
+      *out = (struct level){ .page = page, .start = start };
+      rc = index_leaf (out);
+      *past = rc == 0 && off >= out->end;
       return rc;
     }
     uint32_t i = 0;
@@ -177,39 +176,54 @@ seek_leaf (struct sealed_file *f, uint64_t off, unsigned flags, bool *past)
   return ERR_FORMAT;
 }
 
-static int
-get_locked (struct sealed_file *f, uint64_t off, unsigned flags, struct mapped *out,
-            uint8_t pack[PACK_NAME_LEN])
+/* The extent at OFF out of the present leaf; false if another leaf is needed. */
+static bool
+get_in_leaf (struct sealed_file *f, uint64_t off, struct mapped *out, uint8_t pack[PACK_NAME_LEN])
 {
-  bool past;
-  *out = (struct mapped){ .off = off, .e = { .kind = EXTENT_HOLE, .len = UINT64_MAX - off } };
-  int rc = seek_leaf (f, off, flags, &past);
-  if (rc || past)
-    return rc;
-  uint32_t lo = 0, hi = f->leaf.page.count;
+  LOCK_SCOPE (&f->lock);
+  const struct level *l = &f->leaf;
+  if (!l->is_loaded || off < l->start || off >= l->end)
+    return false;
+  uint32_t lo = 0, hi = l->page.count;
   while (hi - lo > 1) {
     uint32_t mid = lo + (hi - lo) / 2;
-    if (f->offs[mid] <= off)
+    if (l->offs[mid] <= off)
       lo = mid;
     else
       hi = mid;
   }
-  out->e = f->leaf.page.extents[lo];
-  uint64_t skip = off - f->offs[lo];
+  out->e = l->page.extents[lo];
+  uint64_t skip = off - l->offs[lo];
   out->e.len -= skip;
   if (out->e.kind == EXTENT_DATA) {
     out->e.chunk_off += (uint32_t) skip;
-    memcpy (pack, f->leaf.page.packs.names[out->e.ref.pack], PACK_NAME_LEN);
+    memcpy (pack, l->page.packs.names[out->e.ref.pack], PACK_NAME_LEN);
   }
-  return 0;
+  return true;
 }
 
 int
 sealed_file_get (struct sealed_file *f, uint64_t off, unsigned flags, struct mapped *out,
                  uint8_t pack[PACK_NAME_LEN])
 {
-  LOCK_SCOPE (&f->lock);
-  return get_locked (f, off, flags, out, pack);
+  *out = (struct mapped){ .off = off, .e = { .kind = EXTENT_HOLE, .len = UINT64_MAX - off } };
+  while (!get_in_leaf (f, off, out, pack)) {
+    if (!f->is_external)
+      return 0;
+    struct level leaf = { 0 };
+    bool past;
+    int rc = load_leaf (f, off, flags, &leaf, &past);
+    if (rc || past) {
+      level_release (&leaf);
+      return rc;
+    }
+    lock_take (&f->lock);
+    struct level old = f->leaf;
+    f->leaf = leaf;
+    lock_release (&f->lock);
+    level_release (&old);
+  }
+  return 0;
 }
 
 /* Lists the pieces of [off, off + *len); zeros are filled into OUT where it is given. */
@@ -217,13 +231,12 @@ static int
 plan (struct sealed_file *f, uint64_t off, size_t *len, unsigned flags, uint8_t *out,
       struct read_piece *pieces, unsigned *count)
 {
-  LOCK_SCOPE (&f->lock);
   size_t done = 0;
   *count = 0;
   while (done < *len && *count < READ_PIECES) {
     struct mapped x;
     struct read_piece *p = &pieces[*count];
-    int rc = get_locked (f, off + done, flags, &x, p->pack);
+    int rc = sealed_file_get (f, off + done, flags, &x, p->pack);
     if (rc)
       return rc;
     size_t n = x.e.len < *len - done ? (size_t) x.e.len : *len - done;
