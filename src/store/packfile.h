@@ -18,8 +18,8 @@ void packfile_key (const char *prefix, const uint8_t name[PACK_NAME_LEN],
 bool packfile_name (const char *key, uint8_t out[PACK_NAME_LEN]);
 
 /* The opened table of the pack under KEY, in the order of offsets: *out by malloc, *n entries.  Two
- * or three GETs.  SIZE 0: not known, a HEAD more.  ERR_FORMAT: damaged (not logged: the caller knows
- * what the pack is to him). */
+ * or three GETs.  SIZE 0: not known, a HEAD more.  ERR_FORMAT: damaged (not logged: the caller
+ * knows what the pack is to him). */
 int pack_table_fetch (struct blob *b, const struct vault_keys *keys, struct sealer *s,
                       const char *key, uint64_t size, struct pack_entry **out,
                       size_t *n) WARN_UNUSED;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tables of packs, and the check of whole packs: every flipped byte is found, and the right chunk is
- * named. */
+/* Tables of packs, and the check of whole packs: every flipped byte is found, and the right chunk
+ * is named. */
 #include "store_reader_util.h"
 
 #include <stdio.h>
@@ -158,7 +158,8 @@ test_whole (void **state)
   assert_int_equal (t.packs, 2);
 }
 
-/* Every flipped byte is found: by the name, without a key; and with keys the chunk it is in is named. */
+/* Every flipped byte is found: by the name, without a key; and with keys the chunk it is in is
+ * named. */
 static void
 test_every_byte (void **state)
 {
