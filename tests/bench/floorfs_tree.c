@@ -337,9 +337,9 @@ tree_getxattr (const struct inode *n, const char *name)
   return x;
 }
 
-/* An access ACL as the kernel's xattr spells it: 4 bytes of version, then entries of 8 bytes, tag and
- * permissions (16 bits each, little-endian) and an id.  It sets the mode, as it does on any file
- * system; true if it says no more than a mode can. */
+/* An access ACL as the kernel's xattr spells it: 4 bytes of version, then entries of 8 bytes, tag
+ * and permissions (16 bits each, little-endian) and an id.  It sets the mode, as it does on any
+ * file system; true if it says no more than a mode can. */
 static bool
 acl_to_mode (struct inode *n, const char *value, size_t len)
 {

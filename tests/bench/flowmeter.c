@@ -115,7 +115,8 @@ relay (int client)
   setsockopt (client, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
   setsockopt (server, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
   atomic_init (users, 2);
-  if (start_pump (client, server, &up, users) != 0 || start_pump (server, client, &down, users) != 0)
+  if (start_pump (client, server, &up, users) != 0
+      || start_pump (server, client, &down, users) != 0)
     die ("cannot start a thread");
 }
 

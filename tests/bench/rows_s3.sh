@@ -1,27 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
 # rows_s3.sh - the rows over S3; sourced by run.sh.
 #
-# MinIO (tests/lib/servers) serves $s3_direct; in front of it a relay that counts bytes, and in front
-# of that one that delays each reply by 20 ms: $s3_delayed.  All three run outside of the group that
-# is measured, on the same cores.  BENCH_S3=http://HOST:PORT uses a server that is there.
+# MinIO (tests/lib/servers) serves $s3_direct; in front of it is a relay that counts bytes, and in
+# front of that one that delays each reply by 20 ms: $s3_delayed.  All three run outside of the
+# group that is measured, on the same cores.  BENCH_S3=http://HOST:PORT uses a server that is there.
 
 s3_bucket=coffer-bench
 s3_pids=()
 
 s3_up () {
-  export AWS_ACCESS_KEY_ID=${AWS_ACCESS_KEY_ID:-benchkey} AWS_REGION=us-east-1
-  export AWS_SECRET_ACCESS_KEY=${AWS_SECRET_ACCESS_KEY:-benchsecret}
-  base_env+=" AWS_ACCESS_KEY_ID=$AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY=$AWS_SECRET_ACCESS_KEY"
-  local server=${BENCH_S3:-}
+  local server=${BENCH_S3:-} minio=$here/../lib/servers/minio.sh
   if [ -z "$server" ]; then
-    s3_server_start || return 1
-    server=http://127.0.0.1:$s3_server_port
+    export COFFER_SERVERS=$work/servers
+    rm -rf "$work/s3"
+    mkdir -p "$work/s3" "$COFFER_SERVERS"
+    "$minio" start "$work/s3" 19700 > "$work/s3.log" 2>&1 || { cat "$work/s3.log" >&2; return 1; }
+    eval "$("$minio" env "$work/s3")"
+    server=http://127.0.0.1:19700
   fi
-  "$bin/flowmeter" -l 19100 -t "${server#http://}" -o "$work/flow" &
+  export AWS_REGION=us-east-1
+  base_env+=" AWS_ACCESS_KEY_ID=$AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY=$AWS_SECRET_ACCESS_KEY"
+  "$bin/flowmeter" -l 19701 -t "${server#http://}" -o "$work/flow" > "$work/relay.log" 2>&1 &
   s3_pids+=($!)
-  s3_delay_start 19101 127.0.0.1:19100 20 || return 1
-  s3_direct=127.0.0.1:19100 s3_delayed=127.0.0.1:19101
-  base_env+=" RCLONE_CONFIG_S3_TYPE=s3 RCLONE_CONFIG_S3_PROVIDER=Minio RCLONE_CONFIG_S3_ENV_AUTH=true"
+  "$bin/../lib/delayproxy" 19702 19701 20 >> "$work/relay.log" 2>&1 &
+  s3_pids+=($!)
+  s3_direct=127.0.0.1:19701 s3_delayed=127.0.0.1:19702
+  base_env+=" RCLONE_CONFIG_S3_TYPE=s3 RCLONE_CONFIG_S3_PROVIDER=Minio"
+  base_env+=" RCLONE_CONFIG_S3_ENV_AUTH=true"
   base_env+=" RCLONE_CONFIG_S3_ENDPOINT=http://$s3_direct RCLONE_CONFIG=/dev/null"
   inside_env=$base_env
   wait_for 10 inside rclone mkdir "s3:$s3_bucket"
@@ -30,6 +35,7 @@ s3_down () {
   local p
   for p in "${s3_pids[@]}"; do kill "$p" 2> /dev/null && wait "$p" 2> /dev/null; done
   s3_pids=()
+  [ ! -e "$work/s3/minio.pid" ] || "$here/../lib/servers/minio.sh" stop "$work/s3"
 }
 
 # s3_url HOST:PORT: the store of coffer in this row
