@@ -12,7 +12,7 @@ read_one (const struct mounted *m, const char *region, char *out, size_t cap)
 {
   AUTO_BUF text;
   char name[300];
-  buf_init (&text, 4096);
+  buf_init (&text, 1u << 20);
   snprintf (name, sizeof name, "throttle/%s", region);
   int rc = mounted_read (m, name, &text);
   snprintf (out, cap, "%.*s", (int) text.len, text.data ? (const char *) text.data : "");

@@ -60,10 +60,21 @@ sealed_row_out (struct wire_store *s, const struct vault_keys *keys, const char 
   return fn (ctx, &r);
 }
 
-/* Open snapshots as far as the store knows them: a checkpoint names them. */
+static bool
+is_among (const struct catalog_item *items, size_t n, const char *ts)
+{
+  for (size_t i = 0; i < n; i++)
+    if (items[i].is_sealed && strcmp (items[i].name.ts, ts) == 0)
+      return true;
+  return false;
+}
+
+/* Open snapshots as far as the store knows them: a checkpoint names them.  Those of what was sealed
+ * since stay until the collector removes them. */
 static int
 open_rows (const struct cli *cli, struct wire_store *s, const char *vault,
-           const struct snap_filter *f, snap_row_fn fn, void *ctx)
+           const struct snap_filter *f, const struct catalog_item *items, size_t item_count,
+           snap_row_fn fn, void *ctx)
 {
   AUTO_BUF parts;
   buf_init (&parts, 64u << 20);
@@ -78,7 +89,8 @@ open_rows (const struct cli *cli, struct wire_store *s, const char *vault,
     struct snapshot_name name;
     char ts[112];
     snprintf (ts, sizeof ts, "%.*s", (int) strcspn (p, "/"), p);
-    if (strcmp (ts, last) == 0 || snapshot_name_parse (ts, &name) < 0 || !filter_name (f, &name))
+    if (strcmp (ts, last) == 0 || is_among (items, item_count, ts)
+        || snapshot_name_parse (ts, &name) < 0 || !filter_name (f, &name))
       continue; /* another part of the same snapshot */
     memcpy (last, ts, sizeof last);
     row_of (&r, s, vault);
@@ -100,7 +112,7 @@ list_vault (const struct cli *cli, struct wire_store *s, const char *vault,
   int rc = vault_keys_new (s->keys, vault, &keys);
   if (rc == ERR_DENIED)
     return 0; /* this key is for another database: nothing to show here */
-  if (rc == 0 && !f->only_open)
+  if (rc == 0)
     rc = catalog_list (s->blob, vault, "", &items, &n);
   if (rc < 0)
     return wire_fail (cli, s, rc, "list the snapshots of");
@@ -110,13 +122,13 @@ list_vault (const struct cli *cli, struct wire_store *s, const char *vault,
     skip = matching - f->last;
   bool is_damaged = false;
   int status = 0;
-  for (size_t i = 0; status == 0 && i < n; i++) {
+  for (size_t i = 0; status == 0 && !f->only_open && i < n; i++) {
     if (!items[i].is_sealed || !filter_name (f, &items[i].name) || (skip && skip--))
       continue;
     status = sealed_row_out (s, keys, vault, &items[i], f->names_only, fn, ctx, &is_damaged);
   }
   if (status == 0 && !f->only_sealed)
-    status = open_rows (cli, s, vault, f, fn, ctx);
+    status = open_rows (cli, s, vault, f, items, n, fn, ctx);
   return status == 0 && is_damaged ? EXIT_DAMAGE : status;
 }
 

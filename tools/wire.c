@@ -247,9 +247,23 @@ start_clock (struct wire *w)
 
 /* ---- from bottom to top ---- */
 
+/* Before the first thread is made, so that all inherit it: these are taken by a thread of the
+ * session, then by the clock, and none may end the process in between. */
+static void
+block_signals (void)
+{
+  sigset_t ends;
+  sigemptyset (&ends);
+  sigaddset (&ends, SIGINT);
+  sigaddset (&ends, SIGTERM);
+  sigaddset (&ends, SIGHUP);
+  pthread_sigmask (SIG_BLOCK, &ends, NULL);
+}
+
 static int
 make_mount (struct wire *w)
 {
+  block_signals ();
   const struct config *c = w->config;
   const struct mount_opts opts = {
     .regions = w->regions,
@@ -307,11 +321,7 @@ make_fs (struct wire *w, const char *extra, void (*ready) (void *ctx), void *ctx
 static void
 release (struct wire *w)
 {
-  sigset_t ends; /* for the clock to take */
-  sigemptyset (&ends);
-  sigaddset (&ends, SIGINT);
-  sigaddset (&ends, SIGTERM);
-  pthread_sigmask (SIG_BLOCK, &ends, NULL);
+  block_signals (); /* for the clock to take */
   w->is_ending = true;
   fs_free (w->fs);
   mount_free (w->mount);
