@@ -84,17 +84,40 @@ open_tmp (struct blob_file *f, char *name, int *fd)
   return *fd >= 0 ? 0 : file_err (errno);
 }
 
+/* Packs go past the page cache: nobody reads them soon, the copy costs a third of a CPU second per GiB
+ * (and as much again where a virtual machine touches the memory first), and the host's own data stays. */
+#define FILE_DIRECT_MIN (1u << 20)
+#define FILE_ALIGN 4096u
+
+static bool
+set_direct (int fd, bool is_on)
+{
+  int flags = fcntl (fd, F_GETFL);
+  return flags >= 0 && fcntl (fd, F_SETFL, is_on ? flags | O_DIRECT : flags & ~O_DIRECT) == 0;
+}
+
 static int
 write_all (int fd, const uint8_t *p, size_t len, const struct blob_put_opts *opts)
 {
   size_t done = 0;
+  bool is_direct = len >= FILE_DIRECT_MIN && (uintptr_t) p % FILE_ALIGN == 0 && set_direct (fd, true);
   while (done < len) {
     size_t n = len - done;
     if (opts->progress && n > FILE_STEP)
       n = FILE_STEP;
+    if (is_direct && n < FILE_ALIGN) {
+      set_direct (fd, false); /* the tail */
+      is_direct = false;
+    } else if (is_direct)
+      n -= n % FILE_ALIGN;
     ssize_t got = write (fd, p + done, n);
     if (got < 0 && errno == EINTR)
       continue;
+    if (got < 0 && errno == EINVAL && is_direct) {
+      set_direct (fd, false); /* a file system that says yes and does no */
+      is_direct = false;
+      continue;
+    }
     if (got < 0)
       return file_err (errno);
     done += (size_t) got;
