@@ -127,7 +127,7 @@ acl_follow_mode (struct fs *fs, uint64_t node, uint32_t mode, unsigned flags)
 {
   AUTO_BUF acl;
   buf_init (&acl, ACL_MAX_BYTES);
-  if (node_class (node) != CLASS_OPEN)
+  if (!fs->has_acls || node_class (node) != CLASS_OPEN)
     return 0;
   int rc = mount_getxattr (fs->mount, node, ACL_ACCESS, flags, &acl);
   if (rc == ERR_NODATA)
@@ -163,6 +163,7 @@ acl_set (struct fs *fs, uint64_t node, const char *name, const void *value, size
 {
   uint32_t mode;
   bool is_minimal;
+  fs->has_acls = true;
   unsigned wait = flags & MOUNT_NOWAIT;
   if (n == HEADER_LEN)
     return remove_acl (fs, node, name, wait);

@@ -11,6 +11,7 @@ answer_init (struct answer *a, fuse_req_t req, struct pool *pool,
   a->destroy = destroy;
   atomic_init (&a->state, ANSWER_WAITING);
   atomic_init (&a->refs, 1);
+  atomic_init (&a->was_interrupted, false);
 }
 
 static void
@@ -29,6 +30,7 @@ on_interrupt (fuse_req_t req, void *data)
 {
   struct answer *a = data;
   int want = ANSWER_WAITING;
+  a->was_interrupted = true; /* before looking at the state: answer_unpin does it the other way */
   if (!atomic_compare_exchange_strong (&a->state, &want, ANSWER_TAKEN))
     return;
   answer_ref (a);
@@ -58,6 +60,17 @@ answer_pin (struct answer *a)
 {
   int want = ANSWER_WAITING;
   return atomic_compare_exchange_strong (&a->state, &want, ANSWER_PINNED);
+}
+
+bool
+answer_unpin (struct answer *a)
+{
+  int want = ANSWER_WAITING;
+  atomic_store (&a->state, ANSWER_WAITING);
+  if (!a->was_interrupted || !atomic_compare_exchange_strong (&a->state, &want, ANSWER_TAKEN))
+    return true;
+  fuse_req_interrupt_func (a->req, NULL, NULL);
+  return false;
 }
 
 bool

@@ -7,7 +7,7 @@
  *
  *   state     answer_take   interrupt            who replies
  *   WAITING   TAKEN         TAKEN, EINTR queued  the winner
- *   PINNED    TAKEN         nothing              who pinned it
+ *   PINNED    TAKEN         noted                who pinned it
  *   TAKEN     false         nothing              it has been or is being done
  *
  * The object that embeds an answer is counted (refs); an interrupt holds one of its own until the
@@ -25,6 +25,7 @@ struct answer {
   void (*interrupted) (struct answer *a); /* replies; the answer has been taken for it */
   void (*destroy) (struct answer *a);     /* the last reference went */
   _Atomic (int) state, refs;
+  _Atomic (bool) was_interrupted;
   struct pool_job job;
 };
 
@@ -37,6 +38,9 @@ void answer_arm (struct answer *a);
 bool answer_take (struct answer *a);
 /* WAITING to PINNED: no interrupt from here on.  False where an interrupt was faster. */
 bool answer_pin (struct answer *a);
+/* PINNED to WAITING.  False: an interrupt came meanwhile, and the caller replies as after
+ * answer_take. */
+bool answer_unpin (struct answer *a);
 bool answer_is_taken (const struct answer *a);
 void answer_ref (struct answer *a);
 void answer_unref (struct answer *a);

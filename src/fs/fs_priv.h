@@ -51,6 +51,7 @@ struct fs {
   struct handle *handles; /* guarded by handles_lock: all that are open */
   /* any thread */
   _Atomic (uint64_t) suid_epoch; /* counts changes that may have set a set-id bit */
+  _Atomic (bool) has_acls; /* any node of an open snapshot may have one */
   _Atomic (bool) is_stopping, was_told;
   _Atomic (bool) has_ended; /* libfuse's loop has; what is left is answering */
 };

@@ -6,18 +6,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "fs/held.h"
-
 #define LOOK_NS (200 * NS_PER_MS) /* how often a seal that is under way is looked at */
-#define SEALS_MAX 32              /* watched at once; one more is left to the entry's timeout of 1 s */
+#define SEALS_MAX 32              /* watched at once; one more waits for its entry to time out */
 #define SUFFIX ".partial"
 
 struct attr_write {
   struct attr_write *next;
-  fuse_req_t req;
-  uint64_t node;
-  struct file *file;
-  size_t count;
+  struct held_request r; /* its data is gone: no more than what is done */
   bool is_held;
 };
 
@@ -38,26 +33,24 @@ struct notify {
 static void
 answer_write (struct notify *n, struct attr_write *w)
 {
-  fuse_lowlevel_notify_inval_inode (n->fs->session, w->node, -1, 0);
+  fuse_lowlevel_notify_inval_inode (n->fs->session, w->r.node, -1, 0);
   if (w->is_held)
-    held_add (n->fs->held, w->req, w->file, w->count);
+    held_add (n->fs->held, &w->r);
   else
-    fuse_reply_write (w->req, w->count);
+    fuse_reply_write (w->r.req, w->r.done);
   free (w);
 }
 
 void
-notify_attr_then_write (struct notify *n, fuse_req_t req, uint64_t node, struct file *file,
-                        size_t count, bool is_held)
+notify_attr_then_write (struct notify *n, const struct held_request *r, bool is_held)
 {
   struct attr_write *w = malloc (sizeof *w);
   if (!w) { /* the bytes are taken, so the answer stands; the mode shows within the hour */
-    fuse_reply_write (req, count);
+    fuse_reply_write (r->req, r->done);
     return;
   }
-  *w = (struct attr_write){
-    .req = req, .node = node, .file = file, .count = count, .is_held = is_held,
-  };
+  *w = (struct attr_write){ .r = *r, .is_held = is_held };
+  w->r.len = r->done;
   LOCK_SCOPE (&n->lock);
   *(n->tail ? &n->tail->next : &n->head) = w;
   n->tail = w;

@@ -12,17 +12,16 @@
 #ifndef COFFER_FS_NOTIFY_H
 #define COFFER_FS_NOTIFY_H
 
-#include "fs/fs_priv.h"
+#include "fs/held.h"
 
 struct notify;
 
 int notify_new (struct fs *fs, struct notify **out) WARN_UNUSED;
 void notify_free (struct notify *n);
 
-/* Forgets the attributes of NODE, then answers REQ with COUNT bytes written (through held.h where
- * the answer is to be held). */
-void notify_attr_then_write (struct notify *n, fuse_req_t req, uint64_t node, struct file *file,
-                             size_t count, bool is_held);
+/* Forgets the attributes of the written node, then answers R with what is done (the rest is not
+ * taken any more where IS_HELD: rare enough for a short count). */
+void notify_attr_then_write (struct notify *n, const struct held_request *r, bool is_held);
 /* A seal of PATH (`region/vault/T.partial`) has been ordered. */
 void notify_watch_seal (struct notify *n, const char *path);
 

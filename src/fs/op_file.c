@@ -162,6 +162,21 @@ drop_suid (struct fs *fs, struct handle *h, fuse_ino_t ino, bool *has_dropped)
   return rc;
 }
 
+/* Takes what mount_write takes without back-pressure. */
+static int
+take_bytes (struct fs *fs, struct held_request *r, bool *is_held)
+{
+  while (r->done < r->len && !*is_held) {
+    size_t n = 0;
+    int rc = mount_write (fs->mount, r->file, r->off + r->done, r->data + r->done, r->len - r->done,
+                          &n, is_held);
+    if (rc < 0) /* what was taken before it is an answer too, but for pages of a mapping */
+      return r->done && !r->is_writeback ? 0 : rc;
+    r->done += n;
+  }
+  return 0;
+}
+
 void
 op_write (fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t off,
           struct fuse_file_info *fi)
@@ -172,22 +187,24 @@ op_write (fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t o
   }
   struct fs *fs = fs_of (req);
   struct handle *h = handle_of (fi);
-  size_t done = 0;
+  struct held_request r = {
+    .req = req, .file = h->file, .node = ino, .off = (uint64_t) off,
+    .data = (const uint8_t *) data, .len = size, .is_writeback = fi->writepage,
+  };
   bool is_held = false, has_dropped = false;
   int rc = 0;
   if (!fi->writepage && fuse_req_ctx (req)->uid != 0)
     rc = drop_suid (fs, h, ino, &has_dropped);
   if (rc == 0)
-    rc = mount_write (fs->mount, h->file, (uint64_t) off, (const uint8_t *) data, size, &done,
-                      &is_held);
+    rc = take_bytes (fs, &r, &is_held);
   if (rc < 0)
     reply_err (req, rc);
   else if (has_dropped)
-    notify_attr_then_write (fs->notify, req, ino, h->file, done, is_held);
+    notify_attr_then_write (fs->notify, &r, is_held);
   else if (is_held)
-    held_add (fs->held, req, h->file, done);
+    held_add (fs->held, &r);
   else
-    fuse_reply_write (req, done);
+    fuse_reply_write (req, r.done);
 }
 
 /* ---- fallocate, lseek, copy_file_range ---- */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* op_make - making nodes: who owns them, with which bits.
  *
- * Owner and group are the caller's, the group that of a set-group-id directory, whose bit a new
- * directory takes over.  The umask applies unless the directory has a default ACL, which is then
- * inherited (acl.h); that is why the kernel is asked not to apply it (FUSE_CAP_DONT_MASK). */
+ * Owner and group are the caller's (a set-group-id directory's are seen to below).  The umask
+ * applies unless the directory has a default ACL, which is then inherited (acl.h); that is why the
+ * kernel is asked not to apply it (FUSE_CAP_DONT_MASK). */
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -13,30 +13,23 @@
 #include "fs/control.h"
 #include "fs/fs_priv.h"
 
-/* What the parent decides about a new node of KIND with the caller's wish PERM. */
+/* What the parent's default ACL, or else the umask, makes of the caller's wish PERM.  (Group and
+ * set-group-id bit of the parent are seen to below, in snapshot/.) */
 static int
 inherit (struct call *c, enum node_kind kind, unsigned flags, struct acl_inherit *acl,
          uint32_t *perm)
 {
   acl_inherit_init (acl);
-  if (node_class (c->node) != CLASS_OPEN) { /* regions, vaults, snapshots */
-    *perm &= c->fs->has_dont_mask ? ~c->who.umask : ~0u;
+  if (kind == NODE_SYMLINK)
     return 0;
-  }
-  struct node_stat parent;
-  int rc = mount_getattr (c->fs->mount, c->node, flags, &parent);
-  if (rc == 0 && parent.has_xattrs && kind != NODE_SYMLINK)
-    rc = acl_inherit_get (c->fs, c->node, kind == NODE_DIR, flags, acl);
-  if (rc < 0)
-    return rc;
-  if (parent.attr.mode & S_ISGID) {
-    c->who.gid = parent.attr.gid;
-    if (kind == NODE_DIR)
-      *perm |= S_ISGID;
+  if (c->fs->has_acls && node_class (c->node) == CLASS_OPEN) {
+    int rc = acl_inherit_get (c->fs, c->node, kind == NODE_DIR, flags, acl);
+    if (rc < 0)
+      return rc;
   }
   if (acl->has_default)
     acl_inherit_mode (acl, perm);
-  else if (c->fs->has_dont_mask && kind != NODE_SYMLINK)
+  else if (c->fs->has_dont_mask)
     *perm &= ~c->who.umask;
   return 0;
 }
@@ -59,12 +52,10 @@ static int
 do_mknod (struct call *c, unsigned flags)
 {
   struct acl_inherit acl;
-  struct cred who = c->who;
   struct mknod_args args = c->mknod;
   int rc = inherit (c, args.kind, flags, &acl, &args.mode);
   if (rc == 0)
     rc = mount_mknod (c->fs->mount, &c->who, c->node, c->name, &args, flags, &c->stat);
-  c->who = who; /* a second run starts from the caller's again */
   if (rc == 0) {
     c->stat.has_xattrs |= acl.has_default;
     rc = give_acl (c, &acl, args.kind == NODE_DIR);
@@ -152,14 +143,12 @@ static int
 do_create (struct call *c, unsigned flags)
 {
   struct acl_inherit acl;
-  struct cred who = c->who;
   uint32_t perm = c->flags;
   struct file *file = NULL;
   int rc = inherit (c, NODE_FILE, flags, &acl, &perm);
   if (rc == 0)
     rc = mount_create (c->fs->mount, &c->who, c->node, c->name, perm, c->mode, flags, &file,
                        &c->stat);
-  c->who = who;
   if (rc == 0) {
     rc = give_acl (c, &acl, false);
     if (rc < 0)

@@ -267,6 +267,8 @@ op_link (fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const char *newna
   struct call c;
   call_init (&c, req, &link_type, newparent);
   c.name = newname;
+  if (node_class (ino) == CLASS_SEALED)
+    c.fs->has_acls = true; /* its attributes come along */
   c.node2 = ino;
   call_run (&c);
 }

@@ -308,6 +308,18 @@ fs_stop_helpers (struct fs *fs)
   fs->control = NULL;
 }
 
+/* Snapshots resumed may hold ACLs; without any, creating and chmod need not look for one. */
+static int
+look_for_open (struct fs *fs)
+{
+  AUTO_MEM struct snapshot_info *list = NULL;
+  size_t n;
+  int rc = mount_snapshots (fs->mount, &list, &n);
+  if (rc == 0 && n)
+    fs->has_acls = true;
+  return rc;
+}
+
 static int
 start_helpers (struct fs *fs)
 {
@@ -318,6 +330,8 @@ start_helpers (struct fs *fs)
     rc = pool_new ("answer", 1, 0, &fs->answerers);
   if (rc == 0)
     rc = held_new (fs, timeout_ns, &fs->held);
+  if (rc == 0)
+    rc = look_for_open (fs);
   if (rc == 0)
     rc = notify_new (fs, &fs->notify);
   if (rc == 0)

@@ -158,6 +158,8 @@ mount_write (struct mount *m, struct file *f, uint64_t off, const uint8_t *data,
   struct inode *n = f->inode;
   if (double_is_sealed (n))
     return ERR_ROFS;
+  if (m->opts.is_held && len > 128 << 10) /* a part, as the real one does when it is behind */
+    len = 128 << 10;
   int rc = off + len > n->st.attr.size ? double_resize (n, off + len) : 0;
   if (rc < 0)
     return rc;

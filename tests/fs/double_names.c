@@ -158,7 +158,9 @@ mount_mknod (struct mount *m, const struct cred *who, uint64_t parent, const cha
     return rc;
   n->st.attr.mode = (uint16_t) args->mode;
   n->st.attr.uid = who->uid;
-  n->st.attr.gid = who->gid;
+  n->st.attr.gid = dir->st.attr.mode & 02000 ? dir->st.attr.gid : who->gid;
+  if ((dir->st.attr.mode & 02000) && args->kind == NODE_DIR)
+    n->st.attr.mode |= 02000;
   n->st.attr.major = args->major;
   n->st.attr.minor = args->minor;
   if (args->symlink) {

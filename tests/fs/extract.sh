@@ -19,7 +19,8 @@ make_content () {
   mkdir -p "$d/many"
   random "$d/noise" 9000000 1
   seq -f 'INSERT INTO t VALUES (%.0f, "some text");' 1 200000 > "$d/dump.sql"
-  { head -c 3000000 /dev/zero; random /dev/stdout 100000 2; } > "$d/zeros-first"
+  random "$d/short" 100000 2
+  { head -c 3000000 /dev/zero; cat "$d/short"; } > "$d/zeros-first"
   truncate -s 3G "$d/huge-hole"
   for i in $(seq 0 1 1500); do
     printf 'page %08d' "$i" | dd of="$d/pieces.ibd" bs=65536 seek="$i" conv=notrunc status=none
