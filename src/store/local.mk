@@ -23,6 +23,7 @@ libstore_la_SOURCES = \
 	%D%/probe.c %D%/probe.h \
 	%D%/reader.c %D%/reader.h %D%/reader_priv.h \
 	%D%/reader_ahead.c \
+	%D%/reader_hints.c \
 	%D%/reader_load.c \
 	%D%/reader_open.c \
 	%D%/reader_raw.c \

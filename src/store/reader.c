@@ -121,6 +121,7 @@ void
 reader_forget_source (struct reader *r, struct reader_source *src)
 {
   LOCK_SCOPE (&r->lock);
+  hints_forget_source (r, src);
   unqueue (r, &r->fetch_ahead, src);
   unqueue (r, &r->decode, src);
   for (pthread_cond_t *c; (c = busy_with (r, src));) {

@@ -98,10 +98,9 @@ enum reader_flag {
 /* All N chunks or an error (then no view is held).  Adjacent wants coalesce. */
 int reader_load (struct reader *r, const struct chunk_want *wants, size_t n, unsigned flags,
                  struct chunk_view **views) WARN_UNUSED;
-/* Starts fetching in the background; never waits, may do nothing.  Meant to be called at every
- * sequential read with what follows it, up to some 16 MiB: what is known already costs a look-up,
- * what has no room now is taken by a later call, and a small piece far ahead waits for its
- * neighbours. */
+/* Starts fetching in the background; never waits.  The order is the order of use.  What has no room
+ * now is remembered (some 1,000 chunks) and fetched as what is ahead gets used; naming a chunk
+ * twice does no harm.  A small piece far ahead waits for the neighbours that a later call may name. */
 void reader_prefetch (struct reader *r, const struct chunk_want *wants, size_t n);
 /* True if all bytes are in memory or in the block cache (user.coffer.cached). */
 bool reader_is_cached (struct reader *r, const struct chunk_want *wants, size_t n);

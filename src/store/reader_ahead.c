@@ -20,9 +20,10 @@ kick (struct reader *r, bool is_decoder)
     }
 }
 
-static void
+void
 fetch_queue (struct reader *r, struct raw *raw)
 {
+  lock_assert_held (&r->lock);
   raw->is_queued = true;
   raw_list_add (is_local (raw->src) ? &r->decode : &r->fetch_ahead, raw);
   kick (r, is_local (raw->src));
@@ -44,10 +45,10 @@ decode_queue (struct reader *r, struct raw *raw)
   kick (r, true);
 }
 
-/* Decoded memory for read-ahead has become free: go on where a decoder stopped. */
 void
-decode_resume (struct reader *r)
+ahead_resume (struct reader *r)
 {
+  hints_place (r);
   if (!r->has_stalled || r->ahead_bytes > r->decoded_ahead_max / 4 * 3)
     return;
   r->has_stalled = false;
@@ -171,68 +172,6 @@ reader_job_run (struct pool_job *job)
   lock_release (&r->lock);
 }
 
-/* ---- file space: the caller says what comes next ---- */
-
-static bool
-is_known (struct reader *r, const struct chunk_want *w)
-{
-  if (entry_find (r, w->src, w->type, w->ref.id))
-    return true;
-  struct raw *raw = raw_find (r, w->src, w->pack, w->ref.off, w->ref.sealed_len);
-  if (raw)
-    raw_unref (r, raw);
-  return raw != NULL;
-}
-
-/* How many of WANTS[0..n) go into one GET: neighbours in one pack, in order, not known yet. */
-static size_t
-group (struct reader *r, const struct chunk_want *wants, size_t n, uint32_t *len)
-{
-  const struct chunk_want *first = wants;
-  uint32_t most = is_local (first->src) ? READER_AHEAD_GET_LOCAL : READER_AHEAD_GET;
-  uint32_t end = first->ref.off + first->ref.sealed_len;
-  size_t k = 1;
-  for (; k < n; k++) {
-    const struct chunk_want *w = &wants[k];
-    if (w->src != first->src || memcmp (w->pack, first->pack, PACK_NAME_LEN) != 0
-        || w->ref.off < end || w->ref.off - end > READER_GAP
-        || w->ref.off + w->ref.sealed_len - first->ref.off > most || is_known (r, w))
-      break;
-    end = w->ref.off + w->ref.sealed_len;
-  }
-  *len = end - first->ref.off;
-  return k;
-}
-
-void
-reader_prefetch (struct reader *r, const struct chunk_want *wants, size_t n)
-{
-  LOCK_SCOPE (&r->lock);
-  uint64_t front = 0;
-  for (size_t i = 0; i < n && !r->is_stopping;) {
-    if (is_known (r, &wants[i])) {
-      front += wants[i++].ref.sealed_len;
-      continue;
-    }
-    uint32_t len;
-    size_t k = group (r, wants + i, n - i, &len);
-    uint32_t most = is_local (wants[i].src) ? READER_AHEAD_GET_LOCAL : READER_AHEAD_GET;
-    /* Small and still far off: the next call will name what follows it. */
-    if (i + k == n && len < most / 2 && front >= 2 * most)
-      return;
-    if (!raw_ahead_room (r, len))
-      return;
-    struct raw *raw = raw_new (r, &wants[i], wants[i].ref.off, len, k, true);
-    if (!raw)
-      return;
-    for (size_t j = 0; j < k; j++)
-      raw_unit (raw, &wants[i + j]);
-    fetch_queue (r, raw);
-    front += len;
-    i += k;
-  }
-}
-
 /* ---- pack space: readers that walk forward through a pack ---- */
 
 static bool
@@ -253,10 +192,11 @@ walk_ahead (struct reader *r, struct walk *w)
   uint64_t to = (uint64_t) w->next + w->window;
   if (w->size && to > w->size)
     to = w->size;
-  while (w->fetched < to) {
+  while ((w->fetched = raw_covered_to (r, w->src, w->pack, w->fetched)) < to) {
     uint32_t len = (uint32_t) (to - w->fetched);
     if (len > READER_AHEAD_GET)
       len = READER_AHEAD_GET;
+    len = raw_free_from (r, w->src, w->pack, w->fetched, len);
     if (!raw_ahead_room (r, len))
       return;
     struct chunk_want at = { .src = w->src };

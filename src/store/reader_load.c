@@ -75,6 +75,7 @@ load_take_locked (struct load *l)
       return false;
     }
     it->is_mine = true;
+    hint_forget (r, it->want);
     it->entry->is_once = l->flags & READER_ONCE;
     it->entry->is_net = !(l->flags & READER_NOWAIT) && !is_local (it->want->src);
     l->mine[l->mine_count++] = it;
@@ -132,7 +133,7 @@ item_open (struct load *l, struct item *it, bool is_own)
     raw_consumed (raw, w->ref.off, w->ref.sealed_len);
     if (!is_own) {
       r->stats.hits_memory++;
-      decode_resume (r);
+      ahead_resume (r);
     } else if (from == FROM_STORE)
       r->stats.misses++;
   } else if (rc < 0 && is_own)

@@ -34,6 +34,8 @@
 #define READER_WINDOW_MIN (128u << 10)
 #define READER_WINDOW_FREE (1u << 20)     /* a window up to here needs no history */
 #define READER_MEMORY_WAIT_NS 20000000000LL
+#define READER_HINTS 1024u /* chunks announced that found no room yet: 0.1 MiB */
+#define HINT_FILTER 4096u
 #define ARENA_CLASSES 64
 #define HASH_SIZE 4096u
 #define CONDS 16
@@ -117,6 +119,12 @@ struct walk {
   uint64_t used, used_at;
 };
 
+struct hint {
+  struct chunk_want want; /* src NULL: not wanted any more */
+  uint64_t front;         /* bytes that the same call named before it */
+  int64_t at;
+};
+
 struct reader_job {
   struct pool_job job; /* first */
   struct reader *reader;
@@ -145,6 +153,9 @@ struct reader {
   unsigned fetching_ahead;
   bool has_stalled; /* a decoder stopped for want of memory */
   bool is_stopping;
+  struct hint hints[READER_HINTS]; /* ring */
+  uint32_t hint_first, hint_count;
+  uint16_t hint_filter[HINT_FILTER]; /* how many hints have ids of this kind */
   struct walk walks[WALKS];
   uint64_t walk_tick;
   struct reader_job *jobs; /* fetch_threads, then decode_threads */
@@ -186,6 +197,12 @@ void table_release (struct reader *r);
 /* Covers [off, off+len), now or when it is filled; NULL: none.  Adds a reference. */
 struct raw *raw_find (struct reader *r, const struct reader_source *src,
                       const uint8_t pack[PACK_NAME_LEN], uint32_t off, uint32_t len);
+/* OFF, or the end of what raws of the pack hold or will hold from there on without a gap. */
+uint32_t raw_covered_to (struct reader *r, const struct reader_source *src,
+                         const uint8_t pack[PACK_NAME_LEN], uint32_t off);
+/* How much of [off, off+len) comes before the next raw. */
+uint32_t raw_free_from (struct reader *r, const struct reader_source *src,
+                        const uint8_t pack[PACK_NAME_LEN], uint32_t off, uint32_t len);
 /* Two neighbours that cover it between them (windows end anywhere).  Adds references. */
 bool raw_find_parts (struct reader *r, const struct chunk_want *w, struct raw *part[2]);
 /* Copies the bytes together; false: they are not there.  All three are held; without the lock. */
@@ -234,7 +251,10 @@ int fetch_alone (struct reader *r, struct entry *e, const struct chunk_want *w,
 
 /* reader_ahead.c: read-ahead and the threads.  Under the lock. */
 void fetch_kick (struct reader *r); /* wakes a fetcher where foreground work waits */
-void decode_resume (struct reader *r);
+/* The queue's reference is the caller's. */
+void fetch_queue (struct reader *r, struct raw *raw);
+/* Something that was read ahead was used: there may be room for more. */
+void ahead_resume (struct reader *r);
 /* A foreground read of [off, end) that hints had not announced. */
 void walk_step (struct reader *r, struct reader_source *src, const uint8_t pack[PACK_NAME_LEN],
                 uint32_t off, uint32_t end);
@@ -242,5 +262,11 @@ void walk_step (struct reader *r, struct reader_source *src, const uint8_t pack[
 void walk_wasted (struct reader *r, const struct raw *raw);
 void walks_forget (struct reader *r, const struct reader_source *src);
 void reader_job_run (struct pool_job *job); /* without the lock */
+
+/* reader_hints.c: what the callers said comes next.  Under the lock. */
+void hints_place (struct reader *r);
+/* It is being read now: no need to do it ahead. */
+void hint_forget (struct reader *r, const struct chunk_want *w);
+void hints_forget_source (struct reader *r, const struct reader_source *src);
 
 #endif

@@ -102,6 +102,44 @@ raw_range (const struct raw *raw, uint32_t *lo, uint32_t *hi)
   *hi = raw->state == RAW_READY ? raw->got_hi : raw->off + raw->len;
 }
 
+uint32_t
+raw_covered_to (struct reader *r, const struct reader_source *src,
+                const uint8_t pack[PACK_NAME_LEN], uint32_t off)
+{
+  bool is_covered;
+  do {
+    is_covered = false;
+    struct raw *raw = r->raws;
+    if (raw)
+      do {
+        uint32_t lo, hi;
+        raw_range (raw, &lo, &hi);
+        if (off >= lo && off < hi && raw->state != RAW_FAILED && is_same_pack (raw, src, pack)) {
+          off = hi;
+          is_covered = true;
+        }
+        raw = raw->next;
+      } while (raw != r->raws);
+  } while (is_covered);
+  return off;
+}
+
+uint32_t
+raw_free_from (struct reader *r, const struct reader_source *src,
+               const uint8_t pack[PACK_NAME_LEN], uint32_t off, uint32_t len)
+{
+  struct raw *raw = r->raws;
+  if (raw)
+    do {
+      uint32_t lo, hi;
+      raw_range (raw, &lo, &hi);
+      if (lo > off && lo - off < len && raw->state != RAW_FAILED && is_same_pack (raw, src, pack))
+        len = lo - off;
+      raw = raw->next;
+    } while (raw != r->raws);
+  return len;
+}
+
 bool
 raw_find_parts (struct reader *r, const struct chunk_want *w, struct raw *part[2])
 {

@@ -280,7 +280,7 @@ entry_use (struct reader *r, struct entry *e, bool is_once)
     r->ahead_bytes -= e->cap;
     e->born = r->inserted;
     e->is_once = is_once;
-    decode_resume (r);
+    ahead_resume (r);
   } else if (!is_once) {
     e->is_once = false;
     /* Reads of one chunk in pieces are one use: only a later one counts. */
