@@ -161,7 +161,7 @@ read_block (struct index *x, uint64_t off, struct buf *buf, uint32_t *pack, uint
     return false;
   size_t n = (size_t) *count * RECORD_LEN;
   buf_reset (buf);
-  uint8_t *at = buf_reserve (buf, n);
+  uint8_t *at = buf_reserve (buf, n ? n : 1);
   if (!at || (n && pread (x->own_fd, at, n, (off_t) off + BLOCK_HEADER) != (ssize_t) n))
     return false;
   buf->len = n;

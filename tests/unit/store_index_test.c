@@ -5,12 +5,14 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -483,6 +485,44 @@ damage_never_gives_a_wrong_answer (void **state)
   assert_true (found > N); /* and much of it is still there */
 }
 
+/* Guards: a full disk costs hints, or is told where a number would not be safe; all goes on after. */
+static void
+a_full_disk_is_survived (void **state)
+{
+  struct fixture *f = *state;
+  struct rlimit old, tight;
+  assert_int_equal (getrlimit (RLIMIT_FSIZE, &old), 0);
+  tight = old;
+  tight.rlim_cur = 100000; /* of each file: 2,000 packs, some pages of a run */
+  uint32_t no = begin (f->x), last = no;
+  int rc = 0;
+  log_set_level (LOG_LVL_ERR);
+  signal (SIGXFSZ, SIG_IGN);
+  assert_int_equal (setrlimit (RLIMIT_FSIZE, &tight), 0);
+  for (uint64_t i = 0; i < 20000; i++)
+    add (f->x, i, no);
+  done (f->x, no, 1);
+  assert_true (has (f->x, 19999, no));
+  index_flush (f->x);
+  index_maintain (f->x);
+  for (int i = 0; i < 3000 && rc == 0; i++) {
+    rc = index_pack_begin (f->x, 1, &last);
+    if (rc == 0)
+      done (f->x, last, 2000000 + (uint64_t) i);
+  }
+  assert_int_not_equal (rc, 0);
+  assert_int_equal (setrlimit (RLIMIT_FSIZE, &old), 0);
+  signal (SIGXFSZ, SIG_DFL);
+  log_set_level (LOG_LVL_INFO);
+  uint32_t next = begin (f->x);
+  assert_true (next > last);
+  add (f->x, 500000, next);
+  done (f->x, next, 3);
+  reopen (f);
+  index_pin (f->x, next);
+  assert_true (has (f->x, 500000, next));
+}
+
 struct worker {
   struct index *x;
   uint64_t from;
@@ -541,6 +581,7 @@ main (void)
     cmocka_unit_test_setup_teardown (deltas_carry_entries_to_others, setup, teardown),
     cmocka_unit_test_setup_teardown (unwritten_deltas_are_not_noted, setup, teardown),
     cmocka_unit_test_setup_teardown (damage_never_gives_a_wrong_answer, setup, teardown),
+    cmocka_unit_test_setup_teardown (a_full_disk_is_survived, setup, teardown),
     cmocka_unit_test_setup_teardown (threads_do_not_disturb_each_other, setup, teardown),
   };
   return cmocka_run_group_tests (tests, NULL, NULL);
