@@ -155,7 +155,7 @@ fault_put (struct blob *b, const char *key, const void *data, size_t len,
   if (rc != 0)
     return rc;
   struct blob_info info;
-  bool may_drop = f->drop_unacked && t.rule.kind == FAULT_NONE;
+  bool may_drop = f->drop_unacked && (t.rule.kind == FAULT_NONE || t.rule.kind == FAULT_STALL);
   bool was_absent = may_drop && blob_head (f->inner, key, &info) == ERR_MISSING;
   rc = blob_put (f->inner, key, data, len, opts);
   int heard = hear (&t, rc);

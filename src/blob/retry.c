@@ -143,7 +143,9 @@ again (struct tries *t, int *rc)
 {
   int64_t asked = retry_after_take ();
   bool is_read = t->op != BLOB_OP_PUT && t->op != BLOB_OP_DELETE;
-  if (*rc == ERR_FORMAT && is_read && t->r->preset != RETRY_NONE) {
+  if (t->r->preset == RETRY_NONE)
+    return false;
+  if (*rc == ERR_FORMAT && is_read) {
     if (t->bad_format++ >= FORMAT_TRIES)
       return false;
   } else if (!err_is_transient (*rc))

@@ -29,6 +29,8 @@ hex_value (char c)
 static bool
 decode (char *s)
 {
+  if (!*s)
+    return true; /* may be a constant */
   char *out = s;
   for (; *s; s++) {
     if (*s != '%') {
