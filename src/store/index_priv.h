@@ -6,7 +6,8 @@
  *   index_run.c     sorted runs of entries            run-LO-HI
  *   index_merge.c   writing and merging of runs
  *   index_delta.c   export, import                    own, deltas
- *   index.c         the contract of index.h
+ *   index_find.c    finding
+ *   index.c         the rest of index.h
  *
  * Memory, at 10 TiB in chunks of 64 KiB (160 M entries, 655,000 packs): tables of entries 2 * 2 MiB
  * and 1.5 MiB while one is sorted, entries of packs being filled at most 2 MiB, pages 4 MiB, pack

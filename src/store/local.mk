@@ -11,6 +11,7 @@ libstore_la_SOURCES = \
 	%D%/hmac.c %D%/hmac.h \
 	%D%/index.c %D%/index.h %D%/index_priv.h \
 	%D%/index_delta.c \
+	%D%/index_find.c \
 	%D%/index_mem.c \
 	%D%/index_merge.c \
 	%D%/index_packs.c \

@@ -92,8 +92,9 @@ seal_id (struct sealer *s, const struct vault_keys *k, int type, const void *pla
   return hmac_run (vault_keys_mids (k), s->md, parts, 2, id);
 }
 
-/* For N bytes.  Level 1 looks for matches of seven bytes in inputs above 256 KiB, of six and less in
- * shorter ones; six serves ordinary binaries better: 3.1 % less stored for 9 % more time of zstd. */
+/* For N bytes.  Level 1 looks for matches of seven bytes in inputs above 256 KiB, of six and less
+ * in shorter ones; six serves ordinary binaries better: 3.1 % less stored for 9 % more time of
+ * zstd. */
 static int
 set_level (struct sealer *s, int level, size_t n)
 {

@@ -485,7 +485,8 @@ damage_never_gives_a_wrong_answer (void **state)
   assert_true (found > N); /* and much of it is still there */
 }
 
-/* Guards: a full disk costs hints, or is told where a number would not be safe; all goes on after. */
+/* Guards: a full disk costs hints, or is told where a number would not be safe; all goes on after.
+ * */
 static void
 a_full_disk_is_survived (void **state)
 {
