@@ -240,8 +240,7 @@ rc_of_curl (struct http_transfer *t, CURLcode code)
   switch (code) {
   case CURLE_OK: return 0;
   case CURLE_OUT_OF_MEMORY: return ERR_NOMEM;
-  case CURLE_URL_MALFORMAT:
-  case CURLE_UNSUPPORTED_PROTOCOL: return ERR_INVALID;
+  case CURLE_URL_MALFORMAT: return ERR_INVALID;
   case CURLE_PEER_FAILED_VERIFICATION:
   case CURLE_SSL_CACERT_BADFILE:
   case CURLE_SSL_CERTPROBLEM: return ERR_DENIED;

@@ -27,7 +27,8 @@ struct upload {
   const struct blob_put_opts *opts;
   char id[1024];
   char (*etags)[ETAG_LEN];
-  uint64_t before; /* bytes of the parts that are done */
+  uint64_t before;  /* bytes of the parts that are done */
+  bool is_doubtful; /* a completion may have been done though its answer was lost */
 };
 
 struct wanted {
@@ -132,7 +133,8 @@ expected_etag (const struct upload *u, char *out, size_t cap)
   buf_init (&all, PARTS_MAX * 16);
   for (size_t i = 0; i < u->part_count; i++) {
     const char *e = u->etags[i] + (u->etags[i][0] == '"');
-    if (strspn (e, "0123456789abcdef") != 32 || !hex_decode (e, 16, md5))
+    snprintf (hex, sizeof hex, "%.32s", e); /* without its closing quote */
+    if (strspn (e, "0123456789abcdef") != 32 || !hex_decode (hex, 16, md5))
       return false;
     buf_put (&all, md5, sizeof md5);
   }
@@ -178,6 +180,7 @@ complete_once (struct upload *u, const struct buf *body)
     if (s3_xml_parse (answer.data, answer.len, "CompleteMultipartUploadResult", &h) != 0 || !etag[0])
       rc = ERR_AGAIN; /* cut, or no answer at all: ask again */
   }
+  u->is_doubtful |= c.resp.was_resent || err_is_transient (rc);
   s3_call_release (&c);
   return rc;
 }
@@ -195,14 +198,12 @@ complete_upload (struct upload *u)
   if (rc != 0)
     return rc;
   rc = complete_once (u, &body);
-  bool is_doubtful = false;
   for (int tries = 1; err_is_transient (rc) && tries < PART_TRIES; tries++) {
-    is_doubtful = true;
     meter_retry (u->s->blob.meter);
     clock_sleep ((NS_PER_S / 5) << tries);
     rc = http_is_cancelled (u->s->http) ? ERR_CANCELLED : complete_once (u, &body);
   }
-  if (is_doubtful && (rc == ERR_MISSING || rc == ERR_EXISTS || err_is_transient (rc)) && is_completed (u))
+  if (u->is_doubtful && (rc == ERR_MISSING || rc == ERR_EXISTS || err_is_transient (rc)) && is_completed (u))
     return 0;
   return rc == ERR_MISSING ? ERR_AGAIN : rc;
 }
