@@ -121,7 +121,11 @@ run (struct cli *cli)
   status = snap_list (cli, &p, &f, on_snapshot, &s);
   if (status == 0 && s.is_damaged)
     return EXIT_DAMAGE;
-  return status ? status : s.found ? EXIT_DONE : EXIT_FAILED;
+  if (status == 0 && s.found == 0) {
+    cli_say (cli, "nothing found");
+    return EXIT_FAILED;
+  }
+  return status;
 }
 
 static const struct option_row options[] = {

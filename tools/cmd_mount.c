@@ -154,6 +154,8 @@ run (struct cli *cli)
   const char *url = n > 1 ? cli->args[0] : NULL;
   if (is_dump && n == 1 && wire_is_url (dir))
     url = dir;
+  if (!is_dump && (!dir || (n == 1 && wire_is_url (dir))))
+    return cli_refuse (cli, EXIT_USAGE_WRONG, "where to mount? coffer mount [URL] DIRECTORY");
   int status = wire_config (cli, url, &extra, &c);
   if (status == 0)
     status = check_log_level (cli, c);
@@ -161,8 +163,6 @@ run (struct cli *cli)
     return status;
   if (is_dump)
     return dump (c);
-  if (!dir || (n == 1 && wire_is_url (dir)))
-    return cli_refuse (cli, EXIT_USAGE_WRONG, "where to mount? coffer mount [URL] DIRECTORY");
   /* Unless asked for, neither devices nor set-id bits of a backup are live in the mount. */
   AUTO_BUF all;
   buf_init (&all, 8192);

@@ -183,7 +183,13 @@ refused (struct cli *cli, const struct mounted *m, int rc, const char *reply)
                           "time."; break;
   default: break;
   }
-  return cli_fail (cli, rc, next, "seal %s/%s (%s)", m->top, m->rel, reply);
+  /* The answer says on what as well. */
+  size_t n = strlen (m->rel);
+  if (strncmp (reply, "cannot seal ", 12) == 0 && strncmp (reply + 12, m->rel, n) == 0
+      && strncmp (reply + 12 + n, ": ", 2) == 0)
+    reply += 12 + n + 2;
+  return cli_refuse (cli, (enum exit_status) cli_exit_of (rc), "cannot seal %s/%s: %s%s%s", m->top,
+                     m->rel, reply, next ? ". " : "", next ? next : "");
 }
 
 static int

@@ -84,10 +84,8 @@ add_attr (struct facts *f, const char *path, const char *key)
   snprintf (name, sizeof name, "user.coffer.%s", key);
   if (!mounted_attr (path, name, text, sizeof text))
     return;
-  char *end;
-  long long v = strtoll (text, &end, 10);
-  if (*text && !*end)
-    add_number (f, key, (uint64_t) v);
+  if (is_size (key) || strcmp (key, "files") == 0 || strcmp (key, "dirs") == 0)
+    add_number (f, key, strtoull (text, NULL, 10));
   else
     add_text (f, key, text);
 }

@@ -29,8 +29,10 @@ wrong_setting (const struct cli *cli, int rc, const struct buf *why)
 {
   if (!why->len)
     return cli_fail (cli, rc, NULL, "read the settings");
-  return cli_refuse (cli, rc == ERR_DENIED ? EXIT_DENIED : EXIT_USAGE_WRONG, "%.*s",
-                     (int) why->len, (const char *) why->data);
+  enum exit_status status = rc == ERR_DENIED ? EXIT_DENIED
+                            : rc == ERR_INVALID || rc == ERR_LIMIT ? EXIT_USAGE_WRONG
+                                                                   : EXIT_FAILED;
+  return cli_refuse (cli, status, "%.*s", (int) why->len, (const char *) why->data);
 }
 
 /* A file named on the command line is relative to here; the daemon will be elsewhere. */

@@ -11,6 +11,7 @@
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -103,8 +104,10 @@ mountpoint_check (const char *path, enum mountpoint_state *out)
 {
   struct mount_line m;
   struct stat st;
+  struct statvfs fs;
   bool is_mounted = find_mount (path, &m);
-  if (stat (path, &st) < 0) {
+  /* The attributes of a dead mount's root may be in the kernel's cache: statvfs is always asked. */
+  if (stat (path, &st) < 0 || (is_mounted && m.is_coffer && statvfs (path, &fs) < 0)) {
     if (errno != ENOTCONN || !is_mounted || !m.is_coffer)
       return err_from_errno (errno);
     *out = MOUNTPOINT_DEAD;

@@ -68,9 +68,9 @@ edit () {
   rm -f "$TESTDIR/store/coffer.json"
   sed "$1" "$TESTDIR/saved.json" > "$TESTDIR/store/coffer.json"
 }
-edit 's/"format":1/"format":2/'
+edit 's|"format": 1|"format": 2|'
 says 1 'newer (version|format)' "$COFFER" snapshots --key-file "$KEY" "$URL"
-edit 's/"mac":"./"mac":"x/'
+edit 's|"mac": "................|"mac": "0000000000000000|'
 says 4 'damaged' "$COFFER" snapshots --key-file "$KEY" "$URL"
 echo 'not json' > "$TESTDIR/store/coffer.json"
 says 4 'not a coffer superblock' "$COFFER" snapshots --key-file "$KEY" "$URL"
