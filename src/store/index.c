@@ -375,7 +375,7 @@ index_put (struct index *x, const struct record *r, bool is_replacing)
   if (!old || !packs_is_usable (&x->packs, old->pack))
     put_waiting_locked (x, r);
   bool is_due = x->mem.count >= x->flush_at && !x->flushing.slots;
-  bool is_crowded = x->run_count >= RUNS_MAX / 2;
+  bool is_crowded = x->run_count >= RUNS_CROWDED;
   lock_release (&x->lock);
   if (is_due)
     index_flush (x);
