@@ -109,11 +109,30 @@ await_order (const struct cli *cli, const struct mounted *m, struct order *o, ch
 static int
 daemon_handle (const struct mounted *m)
 {
-  char reply[64];
-  if (mounted_command (m, "pid", reply, sizeof reply) < 0)
+  AUTO_BUF text;
+  buf_init (&text, 1u << 20);
+  int pid = 0, rc = mounted_read (m, "config", &text);
+  buf_put_u8 (&text, 0);
+  if (rc < 0 || buf_error (&text) || sscanf ((const char *) text.data, "# pid %d", &pid) != 1)
     return -1;
-  int pid = (int) strtol (reply, NULL, 10);
   return pid > 1 ? (int) syscall (SYS_pidfd_open, pid, 0) : -1;
+}
+
+/* A read-only mount takes no orders and has nothing to make durable: as umount(8) does it. */
+static int
+unmount_plainly (const struct mounted *m)
+{
+  if (geteuid () == 0)
+    return umount2 (m->top, UMOUNT_NOFOLLOW) == 0 ? 0 : err_from_errno (errno);
+  int how = 0;
+  pid_t child = fork ();
+  if (child == 0) {
+    execlp ("fusermount3", "fusermount3", "-u", "--", m->top, (char *) NULL);
+    _exit (127);
+  }
+  while (child > 0 && waitpid (child, &how, 0) < 0 && errno == EINTR)
+    ;
+  return child > 0 && WIFEXITED (how) && WEXITSTATUS (how) == 0 ? 0 : ERR_BUSY;
 }
 
 static int
@@ -166,6 +185,8 @@ run (struct cli *cli)
   if (rc == 0)
     rc = await_order (cli, &m, &order, reply, sizeof reply);
   else
+    snprintf (reply, sizeof reply, "%s", err_str (rc));
+  if (rc == ERR_ROFS && (rc = unmount_plainly (&m)) < 0)
     snprintf (reply, sizeof reply, "%s", err_str (rc));
   if (rc < 0)
     return refused (cli, &m, rc, reply);

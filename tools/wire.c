@@ -180,6 +180,8 @@ static int
 on_config (void *ctx, struct buf *out)
 {
   struct wire *w = ctx;
+  /* `coffer umount` waits for the end of this process, and reads here who that is. */
+  buf_printf (out, "# pid %d\n", (int) getpid ());
   config_dump (w->config, out);
   return buf_error (out);
 }
@@ -190,17 +192,6 @@ on_metrics (void *ctx, struct buf *out)
   struct wire *w = ctx;
   traffic_metrics (w->traffic, out);
   return buf_error (out);
-}
-
-/* `coffer umount` waits for the end of this process, so it asks who that is. */
-static int
-on_command (void *ctx, const char *line, struct buf *reply)
-{
-  (void) ctx;
-  if (strcmp (line, "pid") != 0)
-    return ERR_NOTSUP;
-  buf_printf (reply, "ok %d\n", (int) getpid ());
-  return buf_error (reply);
 }
 
 /* ---- the clock ---- */
@@ -312,8 +303,7 @@ make_fs (struct wire *w, const char *extra, void (*ready) (void *ctx), void *ctx
                  .throttle_get = on_throttle_get,
                  .throttle_set = on_throttle_set,
                  .config = on_config,
-                 .metrics = on_metrics,
-                 .command = on_command },
+                 .metrics = on_metrics },
   };
   return fs_new (w->mount, &opts, &w->fs);
 }

@@ -21,7 +21,7 @@ coffer_init
 mnt=$TESTDIR/mnt
 options=key-file=$KEY,state-dir=$TESTDIR/state,log=$TESTDIR/daemon.log
 mount_it () { timeout -k 1 20 "$COFFER" mount -o "$options${1:+,$1}" "$URL" "$mnt"; }
-pid_of () { printf 'pid\n' | (exec 3<> "$mnt/.coffer/command"; cat >&3; cat <&3) | sed 's/^ok //'; }
+pid_of () { sed -n '1s/^# pid //p' "$mnt/.coffer/config"; }
 
 # --- what does not mount says why, and leaves nothing behind
 says 2 'where to mount' "$COFFER" mount "$URL"
