@@ -21,7 +21,7 @@ make_content () {
   seq -f 'INSERT INTO t VALUES (%.0f, "some text");' 1 200000 > "$d/dump.sql"
   random "$d/short" 100000 2
   { head -c 3000000 /dev/zero; cat "$d/short"; } > "$d/zeros-first"
-  truncate -s 3G "$d/huge-hole"
+  truncate -s 200M "$d/huge-hole"
   for i in $(seq 0 1 1500); do
     printf 'page %08d' "$i" | dd of="$d/pieces.ibd" bs=65536 seek="$i" conv=notrunc status=none
   done
@@ -38,9 +38,13 @@ compare () {
   [ ! -s "$TESTDIR/diff" ] || fail "$1 came out differently: $(cat "$TESTDIR/diff")"
 }
 
+# rsync sets no time that is right to the second: times must not be those of this second.
+make_older () { find "$1" -newermt '1 day ago' -exec touch -h -d "$2" {} +; }
+
 src=$TESTDIR/src
 make_tree "$src"
 make_content "$src/content"
+make_older "$src" '3 days ago'
 list "$src" > "$TESTDIR/list.1"
 
 coffer_init
@@ -53,6 +57,7 @@ seal 1
 rm "$src/sub/zero"
 printf 'changed' | dd of="$src/content/noise" bs=1 seek=5000000 conv=notrunc status=none
 printf 'more\n' >> "$src/content/dump.sql"
+make_older "$src" '2 days ago'
 list "$src" > "$TESTDIR/list.2"
 mkdir "$VAULT/$(ts 2).partial"
 rsync -aHAXS --link-dest="$VAULT/$(ts 1)" "$src/" "$VAULT/$(ts 2).partial/"

@@ -31,7 +31,7 @@ tests_unit_format_text_test_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 # Both sides of the stand-alone restorer's test are Python: no library of ours.
 dist_check_SCRIPTS += tests/unit/extract_test.py
 TESTS += tests/unit/extract_test.py
-EXTRA_DIST += tests/lib/synthetic_store.py
+EXTRA_DIST += tests/lib/synthetic_store.py tests/lib/tree_list.py
 
 # Golden stores: a test of the format that needs what seals and opens.
 check_PROGRAMS += tests/unit/store_golden_test
