@@ -30,12 +30,21 @@ note_pack (struct writing *w, uint32_t no, const uint8_t name[PACK_NAME_LEN])
   return pack_table_intern (t, name, &at);
 }
 
+/* An earlier checkpoint may have told of extents that are gone: the whole range is cleared first. */
+static void
+put_cleared (struct writing *w, uint64_t start, uint64_t end)
+{
+  struct pack_table none = { 0 };
+  struct extent hole = { .kind = EXTENT_HOLE, .len = (end < INT64_MAX ? end : INT64_MAX) - start };
+  checkpoint_extents_put (&w->records, w->inode->ino, start, &none, &hole, 1);
+}
+
 /* One segment's extents that are placed in packs with names; runs without gaps become a record each. */
 static int
 put_segment (void *ctx, const struct segment *s, uint64_t end)
 {
-  (void) end;
   struct writing *w = ctx;
+  put_cleared (w, s->start, end);
   struct extent run[SEG_MAX];
   struct pack_table packs = { 0 };
   uint32_t n = 0;

@@ -359,6 +359,7 @@ extmap_truncate (struct extmap *m, uint64_t size)
       m->loaded--;
     free (s->at);
     m->count--;
+    m->segs[i].is_changed = true; /* what is told of it clears what followed */
   }
   return clear_in (m, i, size, UINT64_MAX);
 }
