@@ -9,7 +9,7 @@
  *              where a pack is bad, or with read_data, each extent of each file is held against it
  *
  * Memory: 40 bytes per pack of the vault, 44 per bad chunk (at most CHECK_BAD_MAX of them; beyond,
- * the whole pack counts as bad).  Threads: one. */
+ * the pack counts as suspect).  Threads: one. */
 #ifndef COFFER_TOOLS_CHECK_H
 #define COFFER_TOOLS_CHECK_H
 
@@ -20,12 +20,14 @@
 
 #define CHECK_BAD_MAX 100000
 
-enum pack_state { PACK_STATE_FINE, PACK_STATE_SOME, PACK_STATE_BAD };
+/* SUSPECT: its bytes are not those of its name (cut, altered, another pack's), so what an extent
+ * refers to must be tried.  SOME: only the chunks listed as bad are. */
+enum pack_state { PACK_STATE_FINE, PACK_STATE_SOME, PACK_STATE_SUSPECT };
 
 struct check_pack {
   uint8_t name[PACK_NAME_LEN];
   uint32_t size;
-  uint8_t state; /* enum pack_state; SOME: only the chunks listed as bad are */
+  uint8_t state; /* enum pack_state */
 };
 struct check_chunk {
   uint8_t pack[PACK_NAME_LEN];
@@ -62,8 +64,9 @@ int check_packs_load (struct check *c) WARN_UNUSED;
 void check_packs_release (struct check_packs *p);
 const struct check_pack *check_packs_find (const struct check_packs *p,
                                            const uint8_t name[PACK_NAME_LEN]);
-/* NULL where the chunk can be believed to be there; else what is wrong with it. */
+/* NULL where the chunk can be believed to be there (then *is_suspect says whether it must be
+ * tried); else what is wrong with it. */
 const char *check_chunk_fault (const struct check_packs *p, const uint8_t pack[PACK_NAME_LEN],
-                               uint32_t off, uint32_t len);
+                               uint32_t off, uint32_t len, bool *is_suspect);
 
 #endif

@@ -58,16 +58,15 @@ check_packs_find (const struct check_packs *p, const uint8_t name[PACK_NAME_LEN]
 
 const char *
 check_chunk_fault (const struct check_packs *p, const uint8_t pack[PACK_NAME_LEN], uint32_t off,
-                   uint32_t len)
+                   uint32_t len, bool *is_suspect)
 {
   const struct check_pack *at = check_packs_find (p, pack);
+  *is_suspect = at && at->state == PACK_STATE_SUSPECT;
   if (!at)
     return "its pack is missing";
-  if (at->state == PACK_STATE_BAD)
-    return "its pack is damaged";
   if ((uint64_t) off + len > at->size)
     return "it would lie behind the end of its pack";
-  for (size_t i = 0; at->state == PACK_STATE_SOME && i < p->bad_count; i++)
+  for (size_t i = 0; at->state != PACK_STATE_FINE && i < p->bad_count; i++)
     if (p->bad[i].off == off && memcmp (p->bad[i].pack, pack, PACK_NAME_LEN) == 0)
       return "its chunk is damaged";
   return NULL;
@@ -90,7 +89,7 @@ mark_chunk (struct check *c, struct check_pack *pack, uint32_t off)
   if (!p->bad)
     p->bad = calloc (CHECK_BAD_MAX, sizeof *p->bad);
   if (!p->bad || p->bad_count == CHECK_BAD_MAX) {
-    pack->state = PACK_STATE_BAD;
+    pack->state = PACK_STATE_SUSPECT;
     return;
   }
   memcpy (p->bad[p->bad_count].pack, pack->name, PACK_NAME_LEN);
@@ -167,8 +166,9 @@ check_pack_bytes (struct check *c, const struct vault_keys *keys, struct sealer 
   sha256_once (data, size, sha);
   bool is_named_right = memcmp (sha, pack->name, sizeof sha) == 0;
   int rc = read_table (keys, s, data, size, &entries, &n);
+  if (!is_named_right || rc < 0)
+    pack->state = PACK_STATE_SUSPECT;
   if (rc < 0) {
-    pack->state = PACK_STATE_BAD;
     check_bad_object (c, key, is_named_right ? "its table does not open"
                                              : "its bytes are not those of its name, and its table "
                                                "does not open");
@@ -194,13 +194,13 @@ read_pack (struct check *c, const struct vault_keys *keys, struct sealer *s,
   if (rc == ERR_MISSING)
     return 0; /* a collector removed it meanwhile; who still needs it is found by the trees */
   if (rc == ERR_LIMIT || rc == ERR_FORMAT) {
-    pack->state = PACK_STATE_BAD;
+    pack->state = PACK_STATE_SUSPECT;
     check_bad_object (c, key, "it is larger than a pack can be, or the store gives it cut");
     return 0;
   }
   if (rc < 0) {
     /* A disk that cannot read a file, and a network that fails, are not told apart here. */
-    pack->state = PACK_STATE_BAD;
+    pack->state = PACK_STATE_SUSPECT;
     c->transient = rc;
     check_bad_object (c, key, rc == ERR_IO ? "the store cannot read it" : err_str (rc));
     return 0;

@@ -81,6 +81,22 @@ on_damage (void *ctx, const char *path, int rc)
   hit_snapshot (s, reason);
 }
 
+/* Reads the chunk as a restore would. */
+static const char *
+try_chunk (struct subject *s, const struct chunk_ref *ref, const uint8_t pack[PACK_NAME_LEN])
+{
+  struct vault *v = s->tree->vault;
+  struct chunk_want want = { .src = &v->source, .ref = *ref, .type = UNIT_DATA };
+  struct chunk_view *view;
+  memcpy (want.pack, pack, PACK_NAME_LEN);
+  int rc = reader_load (v->region->mount->reader, &want, 1, READER_ONCE | READER_NO_CACHE, &view);
+  if (rc == 0)
+    chunk_view_unref (view);
+  else if (err_is_transient (rc))
+    s->c->transient = rc;
+  return rc == 0 ? NULL : "its chunk does not open";
+}
+
 /* Each extent: its pack is there, it lies in it, its chunk was not found bad. */
 static int
 check_extents (struct subject *s, const struct walk_entry *e)
@@ -94,8 +110,12 @@ check_extents (struct subject *s, const struct walk_entry *e)
     if (rc < 0)
       break;
     const char *fault = NULL;
+    bool is_suspect = false;
     if (m.e.kind == EXTENT_DATA)
-      fault = check_chunk_fault (&s->c->packs, pack, m.e.ref.off, m.e.ref.sealed_len);
+      fault = check_chunk_fault (&s->c->packs, pack, m.e.ref.off, m.e.ref.sealed_len,
+                                 &is_suspect);
+    if (!fault && is_suspect)
+      fault = try_chunk (s, &m.e.ref, pack);
     if (fault) {
       hit_file (s, e->path, off, fault);
       return 0; /* the first place is enough to name the file */

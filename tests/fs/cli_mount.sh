@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Guards: `coffer mount` returns when the mount serves and fails with a message when it does not;
-# mount.coffer takes what fstab users write and prints nothing; `coffer umount` waits for the daemon's
-# end and refuses while files are open; seal, status, throttle, show, find and snapshots work on a
-# path in the mount, with the exit status of DESIGN 11.
+# mount.coffer takes what fstab users write and prints nothing; `coffer umount` waits for the
+# daemon's end and refuses while files are open; seal, status, throttle, show, find and snapshots
+# work on a path in the mount, with the exit status of DESIGN 11.
 . "$(dirname "$0")/../lib/functions.sh"
 requires_mount
 requires jq
@@ -32,7 +32,8 @@ says 1 'something else is mounted' "$COFFER" mount -o "$options" "$URL" /proc
 says 2 'there is no option "frob"' "$COFFER" mount -o "$options,frob" "$URL" "$mnt"
 says 2 'log-level' "$COFFER" mount -o "$options,log-level=loud" "$URL" "$mnt"
 "$COFFER" init --key-file "$TESTDIR/otherkey" "file://$TESTDIR/other" > /dev/null 2>&1
-says 77 'wrong key' "$COFFER" mount -o "state-dir=$TESTDIR/state,key-file=$TESTDIR/otherkey" "$URL" "$mnt"
+says 77 'wrong key' "$COFFER" mount -o "state-dir=$TESTDIR/state,key-file=$TESTDIR/otherkey" \
+  "$URL" "$mnt"
 says 1 'no coffer store here' "$COFFER" mount -o "$options" "file://$TESTDIR/home" "$mnt"
 says 1 'no coffer store here|no such directory|coffer init makes one' \
   "$COFFER" mount -o "$options" "file://$TESTDIR/missing" "$mnt"
@@ -43,15 +44,18 @@ mount_it > "$TESTDIR/out" 2>&1 || fail "mount: $(cat "$TESTDIR/out")"
 at_exit "umount -l $mnt 2> /dev/null"
 [ ! -s "$TESTDIR/out" ] || fail "a mount that works prints: $(cat "$TESTDIR/out")"
 ls "$mnt/local" > /dev/null || fail "the mount does not serve"
-grep -q " $mnt fuse.coffer rw,nosuid,nodev" /proc/mounts || fail "options: $(grep "$mnt" /proc/mounts)"
+grep -q " $mnt fuse.coffer rw,nosuid,nodev" /proc/mounts ||
+  fail "options: $(grep "$mnt" /proc/mounts)"
 says 1 'mounted there already' "$COFFER" mount -o "$options" "$URL" "$mnt"
 daemon=$(pid_of)
 [ -d "/proc/$daemon" ] || fail "the daemon's pid is $daemon"
 # After PR_SET_DUMPABLE 0 what /proc shows of it belongs to root, and a core has no size.
 grep -q '^Max core file size  *0 ' "/proc/$daemon/limits" || fail "the daemon may dump core"
-for fd in 0 1 2; do assert_eq "$(readlink "/proc/$daemon/fd/$fd")" /dev/null "fd $fd of the daemon"; done
+for fd in 0 1 2; do assert_eq "$(readlink "/proc/$daemon/fd/$fd")" /dev/null \
+  "fd $fd of the daemon"; done
 assert_eq "$(readlink "/proc/$daemon/cwd")" / "the daemon's directory"
-! tr '\0' ' ' < "/proc/$daemon/cmdline" | grep -q "$(awk '/coffer-key/ { print $2 }' "$KEY")" || fail "key"
+! tr '\0' ' ' < "/proc/$daemon/cmdline" | grep -q "$(awk '/coffer-key/ { print $2 }' "$KEY")" ||
+  fail "key"
 
 # --- names that are none
 mkdir "$mnt/local/db"
@@ -70,7 +74,8 @@ make_tree "$TESTDIR/tree"
 cp -a "$TESTDIR/tree/." "$T.partial/"
 setfattr -n user.coffer.meta.ticket -v 4711 "$T.partial"
 "$COFFER" status "$mnt" | grep -q "local/db/$(ts 1).partial" || fail "status"
-"$COFFER" status --json "$T.partial" | jq -e '.snapshots[0].state == "open"' > /dev/null || fail "status.json"
+"$COFFER" status --json "$T.partial" | jq -e '.snapshots[0].state == "open"' > /dev/null ||
+  fail "status.json"
 "$COFFER" snapshots --open --short "$mnt" | grep -qx "$T.partial" || fail "snapshots --open"
 exec 7> "$T.partial/held"
 says 1 'open|busy' "$COFFER" umount "$mnt"
@@ -93,9 +98,11 @@ grep -qE '^state +sealed$' "$TESTDIR/out" && grep -qE '^meta.ticket +4711$' "$TE
   fail "show: $(cat "$TESTDIR/out")"
 "$COFFER" show "$T/random" | grep -qE '^digest +[0-9a-f]{32}' || fail "show of a file"
 assert_eq "$("$COFFER" find 'tex*' "$mnt")" "$T/sub/text" "find in the mount"
-assert_eq "$("$COFFER" find 'tex*' -o "key-file=$KEY" "$URL")" "local/db/$(ts 1)/sub/text" "find in the store"
+assert_eq "$("$COFFER" find 'tex*' -o "key-file=$KEY" "$URL")" "local/db/$(ts 1)/sub/text" \
+  "find in the store"
 says 1 'nothing found' "$COFFER" find nowhere "$mnt"
-a=$("$COFFER" snapshots --json "$mnt" | jq -c '.[0] | [.name, .state, .files, .logical, .new, .stored, .digest]')
+a=$("$COFFER" snapshots --json "$mnt" |
+  jq -c '.[0] | [.name, .state, .files, .logical, .new, .stored, .digest]')
 b=$("$COFFER" snapshots --json --key-file "$KEY" "$URL" |
     jq -c '.[0] | [.name, .state, .files, .logical, .new, .stored, .digest]')
 assert_eq "$a" "$b" "mount and store tell different things"
@@ -108,14 +115,16 @@ assert_eq "$(cat "$mnt/.coffer/throttle/local")" "up=20MB down=20MB"
 "$COFFER" throttle "$mnt/local" up=off > /dev/null
 assert_eq "$(cat "$mnt/.coffer/throttle/local")" "up=off down=20MB"
 echo '08:00-18:00=1MB,*=2MB' > "$mnt/.coffer/throttle/host"
-"$COFFER" throttle --json "$mnt" | jq -e '.host.up == "08:00-18:00=1MB,*=2MB"' > /dev/null || fail "json"
+"$COFFER" throttle --json "$mnt" | jq -e '.host.up == "08:00-18:00=1MB,*=2MB"' > /dev/null ||
+  fail "json"
 says 2 'is no rate' "$COFFER" throttle "$mnt" local fast
 says 2 'no region "mars"' "$COFFER" throttle "$mnt" mars 1MB
 "$COFFER" throttle "$mnt" host off > /dev/null
 "$COFFER" cache stats "$mnt" > /dev/null || fail "cache stats"
 says 2 'does not know "shake"' "$COFFER" cache shake "$mnt"
 "$COFFER" check "$mnt" > /dev/null || fail "check of a mount"
-"$COFFER" check --read-data --json "$mnt" | jq -e '.ok and .files > 5' > /dev/null || fail "check --read-data"
+"$COFFER" check --read-data --json "$mnt" | jq -e '.ok and .files > 5' > /dev/null ||
+  fail "check --read-data"
 
 # --- an interrupted `coffer seal` leaves the seal running and says so
 T=$mnt/local/db/$(ts 2)
@@ -130,7 +139,8 @@ kill -INT $sealer 2> /dev/null || :
 rc=0; wait $sealer || rc=$?
 if [ $rc != 0 ]; then
   assert_eq $rc 75 "an interrupted seal"
-  grep -q 'goes on in the background' "$TESTDIR/err" || fail "interrupted seal: $(cat "$TESTDIR/err")"
+  grep -q 'goes on in the background' "$TESTDIR/err" ||
+    fail "interrupted seal: $(cat "$TESTDIR/err")"
 fi
 "$COFFER" throttle "$mnt" local off > /dev/null
 within 60 "$COFFER" seal "$T.partial" > /dev/null || fail "waiting again"
@@ -138,7 +148,8 @@ cmp "$TESTDIR/big" "$T/big"
 
 # --- umount ends the daemon; the bare mount point takes nothing
 within 30 "$COFFER" umount "$mnt" || fail "umount"
-! kill -0 "$daemon" 2> /dev/null || [[ $(ps -o stat= -p "$daemon") = Z* ]] || fail "the daemon lives"
+! kill -0 "$daemon" 2> /dev/null || [[ $(ps -o stat= -p "$daemon") = Z* ]] ||
+  fail "the daemon lives"
 ! mountpoint -q "$mnt" || fail "still mounted"
 [ "$(stat -c %a "$mnt")" = 0 ] || fail "the bare mount point has mode $(stat -c %a "$mnt")"
 says 1 'not in a coffer mount' "$COFFER" umount "$mnt"
@@ -161,7 +172,8 @@ ln -s "$COFFER" "$TESTDIR/mount.coffer"
 "$TESTDIR/mount.coffer" "$URL" "$mnt" -o "rw,nofail,_netdev,x-systemd.automount,noatime,$options" \
   > "$TESTDIR/out" 2>&1 || fail "mount.coffer: $(cat "$TESTDIR/out")"
 [ ! -s "$TESTDIR/out" ] || fail "mount.coffer prints: $(cat "$TESTDIR/out")"
-grep -q " $mnt fuse.coffer rw,nosuid,nodev,noatime" /proc/mounts || fail "$(grep "$mnt" /proc/mounts)"
+grep -q " $mnt fuse.coffer rw,nosuid,nodev,noatime" /proc/mounts ||
+  fail "$(grep "$mnt" /proc/mounts)"
 "$COFFER" umount "$mnt"
 cat > "$TESTDIR/conf" <<X
 key-file = "$KEY"
@@ -169,7 +181,8 @@ state-dir = "$TESTDIR/state"
 log = "$TESTDIR/daemon.log"
 region "eu" { url = "$URL" }
 X
-"$TESTDIR/mount.coffer" "$TESTDIR/conf" "$mnt" -o ro || fail "mount.coffer with a configuration file"
+"$TESTDIR/mount.coffer" "$TESTDIR/conf" "$mnt" -o ro ||
+  fail "mount.coffer with a configuration file"
 ls "$mnt/eu/db" > /dev/null || fail "the region's name"
 assert_fails 'read-only' mkdir "$mnt/eu/db/$(ts 5).partial"
 assert_fails 'read-only' mkdir "$mnt/eu/other"

@@ -111,30 +111,36 @@ key add --new-passphrase-file "$TESTDIR/pass" --label people "$URL" > "$TESTDIR/
 slot=$(sed -n 's/^added slot //p' "$TESTDIR/out")
 "$COFFER" key list --passphrase-file "$TESTDIR/pass" "$URL" | grep -q "$slot.*passphrase.*people" ||
   fail "the passphrase does not open the store"
-"$COFFER" key list --passphrase-file - "$URL" < "$TESTDIR/pass" > /dev/null || fail "passphrase on stdin"
+"$COFFER" key list --passphrase-file - "$URL" < "$TESTDIR/pass" > /dev/null ||
+  fail "passphrase on stdin"
 printf 'wrong horse\n' > "$TESTDIR/wrong"
 chmod 600 "$TESTDIR/wrong"
 says 77 'wrong key or passphrase' "$COFFER" key list --passphrase-file "$TESTDIR/wrong" "$URL"
-says 2 'one of them is enough' "$COFFER" key list --key-file "$KEY" --passphrase-file "$TESTDIR/pass" "$URL"
+says 2 'one of them is enough' "$COFFER" key list --key-file "$KEY" --passphrase-file \
+  "$TESTDIR/pass" "$URL"
 
 key paper "$URL" > "$TESTDIR/paper"
-grep -E '^    ([A-Z2-7]{4}-?){7}$' "$TESTDIR/paper" > "$TESTDIR/typed" || fail "no paper key printed"
+grep -E '^    ([A-Z2-7]{4}-?){7}$' "$TESTDIR/paper" > "$TESTDIR/typed" ||
+  fail "no paper key printed"
 tr 'A-Z' 'a-z' < "$TESTDIR/typed" | tr '-' ' ' | "$COFFER" key restore "$TESTDIR/restored" ||
   fail "the way back from paper"
-"$COFFER" key list --key-file "$TESTDIR/restored" "$URL" > /dev/null || fail "the restored key does not open"
+"$COFFER" key list --key-file "$TESTDIR/restored" "$URL" > /dev/null ||
+  fail "the restored key does not open"
 tr 'ABCDEFG' 'BCDEFGA' < "$TESTDIR/typed" > "$TESTDIR/mistyped"
 says 77 'no recovery key' "$COFFER" key restore "$TESTDIR/restored2" < "$TESTDIR/mistyped"
 [ ! -e "$TESTDIR/restored2" ] || fail "a mistyped key left a file"
 
 key add --new-key-file "$TESTDIR/vaultkey" --scope vault:db "$URL" > /dev/null 2>&1
 "$COFFER" key list --key-file "$TESTDIR/vaultkey" --json "$URL" |
-  jq -e 'map(select(.in_use)) | .[0].scope == "vault:db"' > /dev/null || fail "scope of a vault's slot"
+  jq -e 'map(select(.in_use)) | .[0].scope == "vault:db"' > /dev/null ||
+    fail "scope of a vault's slot"
 
 "$COFFER" key rotate-slot --key-file "$KEY" --new-key-file "$TESTDIR/newkey" "$URL" > /dev/null 2>&1
 says 77 'wrong key' "$COFFER" key list --key-file "$KEY" "$URL"
 KEY=$TESTDIR/newkey
 says 1 'the one that opened the store just now' key remove \
-  "$("$COFFER" key list --key-file "$KEY" --json "$URL" | jq -r '.[] | select(.in_use) | .slot')" "$URL"
+  "$("$COFFER" key list --key-file "$KEY" --json "$URL" | jq -r '.[] | select(.in_use) | .slot')" \
+    "$URL"
 says 1 'has no slot "0123456789abcdef"' key remove 0123456789abcdef "$URL"
 key remove "$slot" "$URL" 2> /dev/null
 says 77 'wrong key or passphrase' "$COFFER" key list --passphrase-file "$TESTDIR/pass" "$URL"
