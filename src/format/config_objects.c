@@ -15,11 +15,13 @@ features_set (json_t *obj, const char *key, const char names[FEATURE_MAX][32], i
     json_decref (list);
     return list ? ERR_INVALID : ERR_NOMEM;
   }
-  for (int i = 0; i < n; i++)
-    if (!text_is_plain (names[i]) || json_array_append_new (list, json_string (names[i])) < 0) {
+  for (int i = 0; i < n; i++) {
+    bool is_text = text_is_plain (names[i]) && text_is_utf8 (names[i]);
+    if (!is_text || json_array_append_new (list, json_string_nocheck (names[i])) < 0) {
       json_decref (list);
-      return ERR_INVALID;
+      return is_text ? ERR_NOMEM : ERR_INVALID;
     }
+  }
   return json_set_take (obj, key, list);
 }
 

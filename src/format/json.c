@@ -8,8 +8,12 @@
 int
 json_object_parse (const uint8_t *text, size_t n, json_t **out)
 {
-  json_t *obj = json_loadb ((const char *) text, n, JSON_REJECT_DUPLICATES, NULL);
-  if (!obj || !json_is_object (obj)) {
+  json_error_t error;
+  json_t *obj = json_loadb ((const char *) text, n, JSON_REJECT_DUPLICATES, &error);
+  if (!obj) /* jansson has a text for all that is wrong with the input, and often none for memory */
+    return json_error_code (&error) == json_error_out_of_memory || !error.text[0] ? ERR_NOMEM
+                                                                                 : ERR_FORMAT;
+  if (!json_is_object (obj)) {
     json_decref (obj);
     return ERR_FORMAT;
   }
@@ -33,6 +37,36 @@ json_object_write (const json_t *obj, bool is_compact, struct buf *out)
   if (!is_compact)
     buf_put_u8 (out, '\n');
   return buf_error (out) ? buf_error (out) : rc < 0 ? ERR_NOMEM : 0;
+}
+
+/* How many bytes the character at S has; 0 for what is not UTF-8 (too long a spelling, half a pair,
+ * beyond the last character). */
+static int
+utf8_length (const unsigned char *s)
+{
+  int n = s[0] < 0x80 ? 1 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : (s[0] & 0xf0) == 0xe0 ? 3 : 4;
+  if (n == 4 && (s[0] < 0xf0 || s[0] > 0xf4))
+    return 0;
+  for (int i = 1; i < n; i++)
+    if ((s[i] & 0xc0) != 0x80)
+      return 0;
+  if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] >= 0xa0)
+      || (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] >= 0x90))
+    return 0;
+  return n;
+}
+
+bool
+text_is_utf8 (const char *s)
+{
+  const unsigned char *u = (const unsigned char *) s;
+  while (*u) {
+    int n = utf8_length (u);
+    if (n == 0)
+      return false;
+    u += n;
+  }
+  return true;
 }
 
 bool
@@ -109,12 +143,9 @@ json_set_u64 (json_t *obj, const char *key, uint64_t v)
 int
 json_set_text (json_t *obj, const char *key, const char *s)
 {
-  if (!text_is_plain (s))
+  if (!text_is_plain (s) || !text_is_utf8 (s))
     return ERR_INVALID;
-  json_t *j = json_string (s);
-  if (!j) /* almost always text that is not UTF-8 */
-    return ERR_INVALID;
-  return json_set_take (obj, key, j);
+  return json_set_take (obj, key, json_string_nocheck (s));
 }
 
 int

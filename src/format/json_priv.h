@@ -13,7 +13,8 @@
 
 #define AUTO_JSON __attribute__ ((cleanup (json_decrefp))) json_t
 
-/* An object from exactly N bytes: no duplicate member, nothing behind it. */
+/* An object from exactly N bytes: no duplicate member, nothing behind it.  Lack of memory inside
+ * jansson's parser can read as ERR_FORMAT. */
 int json_object_parse (const uint8_t *text, size_t n, json_t **out) WARN_UNUSED;
 /* Compact with sorted members (the form under a MAC), or indented for people, appended to OUT. */
 int json_object_write (const json_t *obj, bool is_compact, struct buf *out) WARN_UNUSED;
@@ -26,6 +27,7 @@ bool json_get_text (const json_t *obj, const char *key, char *out, size_t cap);
 /* Exactly N bytes in lower-case hex. */
 bool json_get_hex (const json_t *obj, const char *key, uint8_t *out, size_t n);
 bool text_is_plain (const char *s);
+bool text_is_utf8 (const char *s);
 
 int json_set_u64 (json_t *obj, const char *key, uint64_t v) WARN_UNUSED;
 int json_set_text (json_t *obj, const char *key, const char *s) WARN_UNUSED;

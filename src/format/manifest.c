@@ -152,9 +152,11 @@ meta_set (json_t *obj, const struct manifest *m)
   if (!meta)
     return ERR_NOMEM;
   for (size_t i = 0; i < m->meta_count; i++) {
-    json_t *j = json_string (m->meta[i].value);
-    if (!j || json_object_set_new (meta, m->meta[i].key, j) < 0)
-      return ERR_INVALID; /* not UTF-8 */
+    if (!text_is_utf8 (m->meta[i].key) || !text_is_utf8 (m->meta[i].value))
+      return ERR_INVALID;
+    json_t *j = json_string_nocheck (m->meta[i].value);
+    if (!j || json_object_set_new_nocheck (meta, m->meta[i].key, j) < 0)
+      return ERR_NOMEM;
   }
   if (json_object_size (meta) != m->meta_count)
     return ERR_INVALID; /* a key twice */

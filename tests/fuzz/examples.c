@@ -129,6 +129,8 @@ build_rows (struct buf *rows)
   buf_put_str (&xattrs, "security.selinux");
   buf_put_bytes (&xattrs, "a\0b", 3);
   example_bytes (9, sha256, sizeof sha256);
+  if (buf_error (&extents) || buf_error (&xattrs))
+    return ERR_NOMEM;
 
   struct tree_row row = row_of (NODE_FILE, "data.ibd");
   row.attr.size = 70245; /* one byte more than the extents: a trailing hole */

@@ -40,3 +40,11 @@ tests_unit_store_golden_test_SOURCES = tests/unit/store_golden_test.c
 tests_unit_store_golden_test_LDADD = libstore.la $(CMOCKA_LIBS)
 tests_unit_store_golden_test_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 dist_check_SCRIPTS += tests/unit/extract_golden_test.py
+
+check_PROGRAMS += tests/unit/format_oom_test
+TESTS += tests/unit/format_oom_test
+tests_unit_format_oom_test_SOURCES = tests/unit/format_oom_test.c
+tests_unit_format_oom_test_LDADD = libfuzz.la $(CMOCKA_LIBS) $(JANSSON_LIBS)
+tests_unit_format_oom_test_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
+tests_unit_format_oom_test_LDFLAGS = $(AM_LDFLAGS) \
+	-Wl,--wrap=malloc -Wl,--wrap=calloc -Wl,--wrap=realloc
