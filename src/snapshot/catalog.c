@@ -69,7 +69,8 @@ catalog_list (struct blob *b, const char *vault, const char *ts_prefix, struct c
   if (l.count)
     qsort (l.items, l.count, sizeof *l.items, by_ts);
   for (size_t i = 0; i < l.count; i++) /* labels point into the items, which moved */
-    l.items[i].name.label = l.items[i].name.ts[16] ? l.items[i].name.ts + 17 : l.items[i].name.ts + 16;
+    l.items[i].name.label = l.items[i].name.ts[16] ? l.items[i].name.ts + 17
+      : l.items[i].name.ts + 16;
   *out = l.items;
   *count = l.count;
   return 0;
@@ -118,7 +119,8 @@ add_part (void *ctx, const struct blob_entry *e)
   size_t last = c->out->len;
   while (last > 1 && c->out->data[last - 2] != 0)
     last--;
-  if (c->out->len && c->out->len - 1 - (last - 1) == n && memcmp (c->out->data + last - 1, from, n) == 0)
+  if (c->out->len && c->out->len - 1 - (last - 1) == n
+      && memcmp (c->out->data + last - 1, from, n) == 0)
     return 0;
   buf_put (c->out, from, n);
   buf_put_u8 (c->out, 0);

@@ -26,11 +26,13 @@ static int
 note_pack (struct writing *w, uint32_t no, const uint8_t name[PACK_NAME_LEN])
 {
   uint32_t at;
-  struct pack_table *t = index_pack_is_own (w->snap->vault->index, no) ? &w->head.own : &w->head.pins;
+  struct pack_table *t = index_pack_is_own (w->snap->vault->index, no) ? &w->head.own
+    : &w->head.pins;
   return pack_table_intern (t, name, &at);
 }
 
-/* An earlier checkpoint may have told of extents that are gone: the whole range is cleared first. */
+/* An earlier checkpoint may have told of extents that are gone: the whole range is cleared
+ * first. */
 static void
 put_cleared (struct writing *w, uint64_t start, uint64_t end)
 {
@@ -39,7 +41,8 @@ put_cleared (struct writing *w, uint64_t start, uint64_t end)
   checkpoint_extents_put (&w->records, w->inode->ino, start, &none, &hole, 1);
 }
 
-/* One segment's extents that are placed in packs with names; runs without gaps become a record each. */
+/* One segment's extents that are placed in packs with names; runs without gaps become a record
+ * each. */
 static int
 put_segment (void *ctx, const struct segment *s, uint64_t end)
 {
@@ -100,7 +103,8 @@ find_unnamed (void *ctx, const struct mapped *x)
   struct least *l = ctx;
   uint8_t name[PACK_NAME_LEN];
   if (x->e.kind == EXTENT_FLYING
-      || (x->e.kind == EXTENT_DATA && pack_name_of (l->w->snap, x->e.ref.pack, name) == ERR_STATE)) {
+      || (x->e.kind == EXTENT_DATA
+          && pack_name_of (l->w->snap, x->e.ref.pack, name) == ERR_STATE)) {
     l->off = x->off;
     return 1;
   }
@@ -288,7 +292,8 @@ checkpoint_write (struct snap *s, unsigned flags)
     s->last_checkpoint = clock_now ();
   }
   if (rc)
-    log_err ("a checkpoint could not be written vault=%s snapshot=%s err=\"%s\": what was written since the"
+    log_err ("a checkpoint could not be written vault=%s snapshot=%s err=\"%s\": what was written "
+             "since the"
              " last one is not durable yet", s->vault->name, s->name.ts, err_str (rc));
   buf_release (&log);
   buf_release (&w.records);

@@ -73,7 +73,8 @@ int extmap_land (struct extmap *m, uint64_t off, uint64_t len, uint32_t serial,
 int extmap_walk (struct extmap *m, int (*fn) (void *ctx, const struct mapped *x),
                  void *ctx) WARN_UNUSED;
 /* The same for the segments changed since the last checkpoint only. */
-int extmap_walk_changed (struct extmap *m, int (*fn) (void *ctx, const struct mapped *x), void *ctx) WARN_UNUSED;
+int extmap_walk_changed (struct extmap *m, int (*fn) (void *ctx, const struct mapped *x),
+                         void *ctx) WARN_UNUSED;
 /* Extents in all (holes between not counted). */
 uint64_t extmap_count (const struct extmap *m);
 

@@ -34,8 +34,8 @@ struct filedata {
   int error;
 };
 
-/* The file's data, made and listed if it was not there.  The snapshot's lock ranks above the file's, so
- * the list is changed by list_data before the file is locked. */
+/* The file's data, made and listed if it was not there.  The snapshot's lock ranks above the
+ * file's, so the list is changed by list_data before the file is locked. */
 static struct filedata *
 data_of (struct inode *i)
 {
@@ -451,7 +451,8 @@ push_range (struct snap *s, struct inode *i, uint64_t start, uint64_t end)
     LOCK_SCOPE (&i->data_lock);
     struct filedata *d = data_of (i);
     if (!d || d->changes != changes)
-      continue; /* written meanwhile: what was read may be old (and D is there: it is on the list) */
+      /* written meanwhile: what was read may be old (and D is there: it is on the list) */
+      continue;
     if (stream_end (d) != off || off == start)
       rc = begin_stream (s, i, d, off);
     if (rc == 0)
@@ -478,7 +479,8 @@ filedata_push (struct snap *s, struct inode *i)
     rc = push_cur (s, i, d);
   bool is_pages = d && d->class == CLASS_PAGES;
   uint64_t off = 0, start = 0, end = 0;
-  while (rc == 0 && i->data && i->data->overlay && overlay_next (i->data->overlay, off, &start, &end)) {
+  while (rc == 0 && i->data && i->data->overlay
+         && overlay_next (i->data->overlay, off, &start, &end)) {
     if (is_pages) {
       start = start / PAGE_BLOCK * PAGE_BLOCK;
       end = (end + PAGE_BLOCK - 1) / PAGE_BLOCK * PAGE_BLOCK;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Brings the store's index deltas into this host's index.  A hint is all it is: what fails is skipped. */
+/* Brings the store's index deltas into this host's index.  A hint is all it is: what fails is
+ * skipped. */
 #define LOG_MODULE "index"
 #include <stdio.h>
 #include <string.h>
@@ -19,7 +20,8 @@ add (void *ctx, const struct blob_entry *e)
   struct names *n = ctx;
   const char *name = e->key + n->skip;
   /* Those of this very session are known. */
-  if (strncmp (name, pipe_session (n->vault->pipe), 16) != 0 && !index_has_delta (n->vault->index, name))
+  if (strncmp (name, pipe_session (n->vault->pipe), 16) != 0
+      && !index_has_delta (n->vault->index, name))
     buf_put (&n->out, name, strlen (name) + 1);
   return buf_error (&n->out);
 }
@@ -61,12 +63,14 @@ vault_load_index (struct vault *v)
   if (rc == 0 && n.out.len)
     rc = sealer_new (&s);
   if (rc)
-    log_warn ("the dedup index is not up to date vault=%s err=\"%s\": more is stored than need be", v->name,
+    log_warn ("the dedup index is not up to date vault=%s err=\"%s\": more is stored than need be",
+              v->name,
               err_str (rc));
   for (size_t at = 0; rc == 0 && at < n.out.len; at += strlen ((char *) n.out.data + at) + 1) {
     int one = load_one (v, s, (char *) n.out.data + at);
     if (one)
-      log_warn ("an index delta cannot be used vault=%s object=%s err=\"%s\": more is stored than need be",
+      log_warn ("an index delta cannot be used vault=%s object=%s err=\"%s\": more is stored than "
+                "need be",
                 v->name, (char *) n.out.data + at, err_str (one));
     if (one == ERR_CANCELLED)
       break;

@@ -24,6 +24,7 @@ libsnapshot_la_SOURCES = \
 	%D%/seal.c \
 	%D%/sealed.c %D%/sealed.h \
 	%D%/sealed_file.c \
+	%D%/seen.c %D%/seen.h \
 	%D%/snap.c %D%/snap.h \
 	%D%/snapshot_priv.h \
 	%D%/tree_build.c %D%/tree_build.h %D%/tree_build_priv.h \

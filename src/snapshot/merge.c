@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Merging the small packs of fsync groups before the seal (ruling 10): sealed chunks are copied unopened. */
+/* Merging the small packs of fsync groups before the seal (ruling 10): sealed chunks are copied
+ * unopened. */
 #define LOG_MODULE "merge"
 #include <stdio.h>
 #include <string.h>
@@ -55,7 +56,8 @@ look_at (void *ctx, const struct mapped *x)
   if (x->e.kind != EXTENT_DATA || map_get (&m->seen, (uint64_t) x->e.ref.pack + 1, &known))
     return 0;
   uint64_t size = index_pack_size (m->snap->vault->index, x->e.ref.pack);
-  bool is_small = size && size < SMALL_PACK && index_pack_is_own (m->snap->vault->index, x->e.ref.pack);
+  bool is_small = size && size < SMALL_PACK
+    && index_pack_is_own (m->snap->vault->index, x->e.ref.pack);
   int rc = map_set (&m->seen, (uint64_t) x->e.ref.pack + 1, is_small ? 1 : 2);
   return rc == 0 && is_small ? add_small (m, x->e.ref.pack) : rc;
 }
@@ -192,7 +194,8 @@ snap_merge_packs (struct snap *s)
   if (rc == 0)
     rc = each_file (&m, scan_inode);
   if (rc == 0 && m.count > WORTH_IT) {
-    log_info ("merging small packs vault=%s snapshot=%s packs=%zu", s->vault->name, s->name.ts, m.count);
+    log_info ("merging small packs vault=%s snapshot=%s packs=%zu", s->vault->name, s->name.ts,
+              m.count);
     rc = each_file (&m, merge_inode);
   }
   for (size_t k = 0; k < m.count; k++)

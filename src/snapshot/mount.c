@@ -14,7 +14,8 @@
 #include "snapshot/snap.h"
 
 #define TICK (5 * NS_PER_S)
-#define CHECKPOINT_EVERY (60 * NS_PER_S) /* of an open snapshot that changed: its progress for others, and resume */
+/* of an open snapshot that changed: its progress for others, and resume */
+#define CHECKPOINT_EVERY (60 * NS_PER_S)
 #define CHECKPOINT_REFRESH (24 * 3600 * NS_PER_S) /* a checkpoint is a root for 7 days */
 #define LOG_BIG (1u << 20)
 
@@ -66,6 +67,8 @@ make_state (struct mount *m)
   if (rc == 0)
     rc = make_dir (m->opts.state_dir, "index", path, sizeof path);
   if (rc == 0)
+    rc = make_dir (m->opts.state_dir, "seen", path, sizeof path);
+  if (rc == 0)
     rc = make_dir (m->opts.state_dir, "scratch", m->scratch, sizeof m->scratch);
   snprintf (m->overlay.dir, sizeof m->overlay.dir, "%s", m->scratch);
   m->overlay.max = m->opts.overlay_size;
@@ -91,7 +94,8 @@ add_region (struct mount *m, struct mount_region_opts *o)
   if (rc == 0)
     r->clock_offset = now - clock_wall ();
   else
-    log_warn ("the store's clock is unknown region=%s err=\"%s\": taking this host's", r->name, err_str (rc));
+    log_warn ("the store's clock is unknown region=%s err=\"%s\": taking this host's", r->name,
+              err_str (rc));
   return 0;
 }
 
@@ -152,7 +156,8 @@ start (struct mount *m)
 {
   struct pipeline_opts line = { .sealers = m->opts.sealer_threads };
   int rc = pipeline_new (&line, &m->line);
-  struct reader_limits limits = { .decoded_bytes = 32u << 20, .raw_bytes = 32u << 20, .fetch_threads = 16,
+  struct reader_limits limits = { .decoded_bytes = 32u << 20, .raw_bytes = 32u << 20,
+                                  .fetch_threads = 16,
                                   .decode_threads = 2 };
   if (rc == 0)
     rc = reader_new (&limits, &m->reader);

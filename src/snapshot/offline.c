@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A store without a mount, for tools: the same objects, but no pipeline, no index, no threads but the reader's. */
+/* A store without a mount, for tools: the same objects, but no pipeline, no index, no threads but
+ * the reader's. */
 #define LOG_MODULE "offline"
 #include <stdio.h>
 #include <string.h>
@@ -20,7 +21,8 @@ offline_open (struct blob *b, struct keyring *k, struct offline **out)
     return ERR_NOMEM;
   lock_init (&o->mount.lock, LOCK_MOUNT, "offline");
   o->region = (struct region){ .mount = &o->mount, .name = "store", .blob = b, .keys = k };
-  struct reader_limits limits = { .decoded_bytes = 32u << 20, .raw_bytes = 32u << 20, .fetch_threads = 8,
+  struct reader_limits limits = { .decoded_bytes = 32u << 20, .raw_bytes = 32u << 20,
+                                  .fetch_threads = 8,
                                   .decode_threads = 2 };
   int rc = reader_new (&limits, &o->mount.reader);
   if (rc) {

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "blob/meter.h"
 #include "snapshot/file.h"
 #include "snapshot/where.h"
 
@@ -70,7 +71,8 @@ fill_info (struct snap *s, struct snapshot_info *o)
   bool is_sealed = s->sealed_at != 0;
   snprintf (o->name, sizeof o->name, "%s%s", is_sealed ? s->final.ts : s->name.ts,
             is_sealed || s->is_direct ? "" : ".partial");
-  o->state = is_sealed ? SNAP_SEALED : s->removed_at ? SNAP_REMOVED : s->life == LIFE_SEALING ? SNAP_SEALING : SNAP_OPEN;
+  o->state = is_sealed ? SNAP_SEALED : s->removed_at ? SNAP_REMOVED : s->life == LIFE_SEALING
+    ? SNAP_SEALING : SNAP_OPEN;
   o->is_interrupted = s->is_interrupted;
   o->error = s->error ? s->error : s->seal_result == ERR_AGAIN ? 0 : s->seal_result;
   snprintf (o->error_text, sizeof o->error_text, "%s",
@@ -114,12 +116,33 @@ mount_snapshots (struct mount *m, struct snapshot_info **out, size_t *n)
     s->users++;
     lock_release (&m->lock);
     int64_t over = s->sealed_at ? s->sealed_at : s->removed_at;
-    int64_t keep = s->removed_at ? 24 * SHOWN_AFTER : SHOWN_AFTER; /* ruling 23: removed ones for a day */
+    /* ruling 23: removed ones for a day */
+    int64_t keep = s->removed_at ? 24 * SHOWN_AFTER : SHOWN_AFTER;
     if (!over || now - over < keep)
       fill_info (s, &(*out)[(*n)++]);
     s->users--;
   }
   return 0;
+}
+
+static void
+region_stats (struct region *r, struct mount_region_stats *out)
+{
+  struct blob_stats b;
+  blob_stats_get (r->blob, &b);
+  snprintf (out->name, sizeof out->name, "%s", r->name);
+  out->put_bytes = b.bytes_up;
+  out->get_bytes = b.bytes_down;
+  out->puts = b.requests[BLOB_OP_PUT];
+  out->gets = b.requests[BLOB_OP_GET];
+  out->lists = b.requests[BLOB_OP_LIST];
+  out->retries = b.retries;
+  snprintf (out->breaker, sizeof out->breaker, "%s", breaker_state_name (b.breaker));
+  snprintf (out->last_error, sizeof out->last_error, "%s", b.last_error_text);
+  out->last_error_time = b.last_error_at;
+  LOCK_SCOPE (&r->mount->lock);
+  for (uint32_t i = 0; i < r->vault_count; i++)
+    out->shows_less |= r->vaults[i]->shows_less;
 }
 
 int
@@ -131,7 +154,7 @@ mount_stats_get (struct mount *m, struct mount_stats *out)
     return ERR_NOMEM;
   out->region_count = m->region_count;
   for (size_t i = 0; i < m->region_count; i++)
-    snprintf (out->regions[i].name, sizeof out->regions[i].name, "%s", m->regions[i]->name);
+    region_stats (m->regions[i], &out->regions[i]);
   struct pipeline_stats line;
   pipeline_stats_get (m->line, &line);
   out->arena_used = line.chunk_bytes;
@@ -230,7 +253,8 @@ mount_cache_command (struct mount *m, const char *verb, const char *path)
 {
   if (!m->cache)
     return ERR_STATE;
-  if (strcmp (verb, "pin") && strcmp (verb, "unpin") && strcmp (verb, "warm") && strcmp (verb, "drop"))
+  if (strcmp (verb, "pin") && strcmp (verb, "unpin") && strcmp (verb, "warm")
+      && strcmp (verb, "drop"))
     return ERR_INVALID;
   char rest[4096];
   struct warming c = { .verb = verb };

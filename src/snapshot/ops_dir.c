@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Listings.  Cookies: position + 1 in virtual and sealed directories; a running number in open ones, where the
- * listing goes on after the last name given, so that removal meanwhile (rm -r) skips nothing. */
+/* Listings.  Cookies: position + 1 in virtual and sealed directories; a running number in open
+ * ones, where the listing goes on after the last name given, so that removal meanwhile (rm -r)
+ * skips nothing. */
 #define LOG_MODULE "mount"
 #include <stdio.h>
 #include <string.h>
@@ -130,7 +131,8 @@ read_sealed (struct dir *d, uint64_t cookie, bool with_stat, unsigned flags, dir
     return rc;
   if (v.row.attr.kind != NODE_DIR)
     return ERR_NOTDIR;
-  uint64_t first = (uint64_t) ((int64_t) d->w.row + v.row.attr.child_delta), n = v.row.attr.child_count;
+  uint64_t first = (uint64_t) ((int64_t) d->w.row + v.row.attr.child_delta),
+    n = v.row.attr.child_count;
   bool given = false;
   for (uint64_t i = cookie; i < n; i++) {
     rc = sealed_row (t, first + i, flags, &v);
@@ -177,7 +179,8 @@ next_open (struct dir *d, uint64_t *ino, int *kind, char *name, size_t *before)
     buf_reset (&d->list);
     d->at = 0;
     int rc = d->is_end ? 0
-                       : worktree_list (d->w.snap->tree, d->w.ino, d->after, d->after_len, STEP, &d->list);
+                       : worktree_list (d->w.snap->tree, d->w.ino, d->after, d->after_len, STEP,
+                                        &d->list);
     if (rc)
       return rc;
     if (d->list.len == 0) {
@@ -231,7 +234,8 @@ read_open (struct dir *d, uint64_t cookie, bool with_stat, dir_fn fn, void *ctx)
 }
 
 int
-mount_readdir (struct mount *m, struct dir *d, uint64_t cookie, bool with_stat, unsigned flags, dir_fn fn,
+mount_readdir (struct mount *m, struct dir *d, uint64_t cookie, bool with_stat, unsigned flags,
+               dir_fn fn,
                void *ctx)
 {
   switch (d->w.place) {

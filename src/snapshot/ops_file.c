@@ -9,7 +9,8 @@
 #include "snapshot/where.h"
 
 #define WRITE_STEP (1u << 20)
-#define WRITE_STEP_FULL (128u << 10) /* while the pipeline is behind: small steps, early (ruling 11) */
+/* while the pipeline is behind: small steps, early (ruling 11) */
+#define WRITE_STEP_FULL (128u << 10)
 
 static int
 begin_write (struct file *f)
@@ -141,7 +142,8 @@ create (struct mount *m, const struct cred *who, uint64_t parent, const char *na
 }
 
 int
-mount_create (struct mount *m, const struct cred *who, uint64_t parent, const char *name, uint32_t perm,
+mount_create (struct mount *m, const struct cred *who, uint64_t parent, const char *name,
+              uint32_t perm,
               unsigned mode, unsigned flags, struct file **out, struct node_stat *stat)
 {
   (void) flags;
@@ -149,7 +151,8 @@ mount_create (struct mount *m, const struct cred *who, uint64_t parent, const ch
 }
 
 int
-mount_tmpfile (struct mount *m, const struct cred *who, uint64_t parent, uint32_t perm, unsigned mode,
+mount_tmpfile (struct mount *m, const struct cred *who, uint64_t parent, uint32_t perm,
+               unsigned mode,
                struct file **out, struct node_stat *stat)
 {
   return create (m, who, parent, NULL, perm, mode, out, stat);
@@ -185,7 +188,8 @@ file_node (const struct file *f)
 }
 
 int
-mount_read (struct mount *m, struct file *f, uint64_t off, size_t len, unsigned flags, uint8_t *out, size_t *got)
+mount_read (struct mount *m, struct file *f, uint64_t off, size_t len, unsigned flags, uint8_t *out,
+            size_t *got)
 {
   (void) m;
   if (f->sf)
@@ -208,7 +212,8 @@ mount_read (struct mount *m, struct file *f, uint64_t off, size_t len, unsigned 
 }
 
 int
-mount_write (struct mount *m, struct file *f, uint64_t off, const uint8_t *data, size_t len, size_t *done,
+mount_write (struct mount *m, struct file *f, uint64_t off, const uint8_t *data, size_t len,
+             size_t *done,
              bool *is_held)
 {
   struct snap *s = f->snap;
@@ -291,7 +296,8 @@ mount_fallocate (struct mount *m, struct file *f, int mode, uint64_t off, uint64
 }
 
 int
-mount_lseek (struct mount *m, struct file *f, uint64_t off, bool is_hole, unsigned flags, uint64_t *out)
+mount_lseek (struct mount *m, struct file *f, uint64_t off, bool is_hole, unsigned flags,
+             uint64_t *out)
 {
   (void) m;
   if (f->snap)
@@ -315,9 +321,11 @@ mount_lseek (struct mount *m, struct file *f, uint64_t off, bool is_hole, unsign
   return is_hole ? 0 : ERR_NXIO;
 }
 
-/* References are copied, no bytes (DESIGN 3).  Within an open snapshot the kernel copies by itself. */
+/* References are copied, no bytes (DESIGN 3).  Within an open snapshot the kernel copies by
+ * itself. */
 int
-mount_copy_range (struct mount *m, struct file *in, uint64_t in_off, struct file *out, uint64_t out_off,
+mount_copy_range (struct mount *m, struct file *in, uint64_t in_off, struct file *out,
+                  uint64_t out_off,
                   uint64_t len, unsigned flags, uint64_t *copied)
 {
   (void) m;
@@ -372,6 +380,7 @@ mount_statfs (struct mount *m, uint64_t node, struct mount_statfs *out)
   (void) node;
   /* No quota: a large constant, never "full" (ruling 30g). */
   *out = (struct mount_statfs){ .blocks = 1ull << 40, .bfree = 1ull << 39, .bavail = 1ull << 39,
-                                .files = 1ull << 40, .ffree = 1ull << 39, .bsize = 4096, .namemax = TREE_NAME_MAX };
+                                .files = 1ull << 40, .ffree = 1ull << 39, .bsize = 4096,
+                                .namemax = TREE_NAME_MAX };
   return 0;
 }

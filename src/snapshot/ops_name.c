@@ -85,7 +85,8 @@ dir_stat (struct mount *m, uint64_t node, struct node_stat *out)
   memset (out, 0, sizeof *out);
   struct node_time t = { .sec = m->started / NS_PER_S };
   out->node = node;
-  out->attr = (struct node_attr){ .kind = NODE_DIR, .mode = 0755, .nlink = 2, .size = 4096, .mtime = t, .atime = t };
+  out->attr = (struct node_attr){ .kind = NODE_DIR, .mode = 0755, .nlink = 2, .size = 4096,
+                                  .mtime = t, .atime = t };
   out->ctime = t;
   out->is_volatile = true;
 }
@@ -168,7 +169,8 @@ lookup_vault (struct region *r, const char *name, unsigned flags, struct node_st
 }
 
 int
-mount_lookup (struct mount *m, uint64_t parent, const char *name, unsigned flags, struct node_stat *out)
+mount_lookup (struct mount *m, uint64_t parent, const char *name, unsigned flags,
+              struct node_stat *out)
 {
   AUTO_WHERE w = { .place = AT_ROOT };
   int rc = where_is (m, parent, &w);
@@ -234,7 +236,8 @@ latest_name (struct vault *v, unsigned flags, struct buf *out)
       rc = vault_tree (v, e.ts, flags, &t);
     if (rc)
       return rc;
-    bool is_log = strcmp (t->manifest.kind, "full") != 0 || strcmp (t->manifest.sealed_by, "idle") == 0;
+    bool is_log = strcmp (t->manifest.kind, "full") != 0
+      || strcmp (t->manifest.sealed_by, "idle") == 0;
     if (!is_log) {
       buf_put (out, e.ts, strlen (e.ts));
       return buf_error (out);
@@ -289,7 +292,8 @@ set_times (struct inode *i, unsigned mask, const struct node_stat *in)
 }
 
 int
-mount_setattr (struct mount *m, uint64_t node, struct file *file, unsigned mask, const struct node_stat *in,
+mount_setattr (struct mount *m, uint64_t node, struct file *file, unsigned mask,
+               const struct node_stat *in,
                unsigned flags, struct node_stat *out)
 {
   AUTO_WHERE w = { .place = AT_ROOT };
@@ -327,12 +331,14 @@ mount_setattr (struct mount *m, uint64_t node, struct file *file, unsigned mask,
 }
 
 static int
-make_snapshot (struct vault *v, const struct cred *who, const char *name, const struct mknod_args *args,
+make_snapshot (struct vault *v, const struct cred *who, const char *name,
+               const struct mknod_args *args,
                unsigned flags, struct node_stat *out)
 {
   struct snapshot_name n;
   if (snapshot_name_parse (name, &n) != 0) {
-    log_err ("refused a name region=%s vault=%s name=\"%s\": a snapshot is called by %s", v->region->name, v->name,
+    log_err ("refused a name region=%s vault=%s name=\"%s\": a snapshot is called by %s",
+             v->region->name, v->name,
              name, snapshot_name_help ());
     return ERR_INVALID;
   }
@@ -356,7 +362,8 @@ static int
 make_vault (struct region *r, const char *name, unsigned flags, struct node_stat *out)
 {
   if (!vault_name_is_valid (name)) {
-    log_err ("refused a name region=%s name=\"%s\": a database is called by [a-z0-9][a-z0-9._-]{0,62}", r->name, name);
+    log_err ("refused a name region=%s name=\"%s\": a database is called by "
+             "[a-z0-9][a-z0-9._-]{0,62}", r->name, name);
     return ERR_INVALID;
   }
   struct vault *v;
@@ -376,13 +383,15 @@ make_vault (struct region *r, const char *name, unsigned flags, struct node_stat
 }
 
 int
-make_open_node (struct where *w, const struct cred *who, const char *name, const struct mknod_args *args,
+make_open_node (struct where *w, const struct cred *who, const char *name,
+                const struct mknod_args *args,
                 struct inode **out)
 {
   int rc = snap_may_change (w->snap);
   if (rc)
     return rc;
-  struct node_attr a = node_attr_of (args->kind, (uint16_t) (args->mode & 07777), who->uid, who->gid);
+  struct node_attr a = node_attr_of (args->kind, (uint16_t) (args->mode & 07777), who->uid,
+                                     who->gid);
   AUTO_INODE parent = NULL;
   rc = worktree_get (w->snap->tree, w->ino, &parent);
   if (rc)
@@ -482,10 +491,12 @@ rename_snapshot (struct vault *v, const char *name, const char *new_name, unsign
   struct snapshot_name from, to;
   if (flags & RENAME_FLAG_EXCHANGE)
     return ERR_INVALID;
-  if (snapshot_name_parse (name, &from) != 0 || snapshot_name_parse (new_name, &to) != 0 || !from.is_partial
+  if (snapshot_name_parse (name, &from) != 0 || snapshot_name_parse (new_name, &to) != 0
+      || !from.is_partial
       || to.is_partial || from.instant != to.instant
       || (from.label[0] && strcmp (from.label, to.label) != 0)) {
-    log_err ("refused a rename vault=%s from=\"%s\" to=\"%s\": a snapshot is sealed by mv T.partial T (or T-label)",
+    log_err ("refused a rename vault=%s from=\"%s\" to=\"%s\": a snapshot is sealed by mv "
+             "T.partial T (or T-label)",
              v->name, name, new_name);
     return ERR_INVALID;
   }
@@ -509,7 +520,8 @@ rename_snapshot (struct vault *v, const char *name, const char *new_name, unsign
 }
 
 int
-mount_rename (struct mount *m, uint64_t parent, const char *name, uint64_t new_parent, const char *new_name,
+mount_rename (struct mount *m, uint64_t parent, const char *name, uint64_t new_parent,
+              const char *new_name,
               unsigned flags)
 {
   AUTO_WHERE from = { .place = AT_ROOT }, to = { .place = AT_ROOT };
@@ -561,9 +573,11 @@ copy_extents (struct snap *s, struct inode *i, struct sealed_file *f, unsigned f
   return rc;
 }
 
-/* A name in S for what is sealed elsewhere in the vault: a node of its own that refers to the same chunks. */
+/* A name in S for what is sealed elsewhere in the vault: a node of its own that refers to the same
+ * chunks. */
 static int
-link_sealed (struct where *from, struct where *to, const char *name, unsigned flags, struct inode **out)
+link_sealed (struct where *from, struct where *to, const char *name, unsigned flags,
+             struct inode **out)
 {
   struct snap *s = to->snap;
   if (from->vault != s->vault)
@@ -610,7 +624,8 @@ link_sealed (struct where *from, struct where *to, const char *name, unsigned fl
 }
 
 int
-mount_link (struct mount *m, uint64_t node, uint64_t new_parent, const char *new_name, unsigned flags,
+mount_link (struct mount *m, uint64_t node, uint64_t new_parent, const char *new_name,
+            unsigned flags,
             struct node_stat *out)
 {
   AUTO_WHERE from = { .place = AT_ROOT }, to = { .place = AT_ROOT };

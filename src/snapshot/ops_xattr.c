@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Extended attributes: those that were put in, and the virtual ones under user.coffer. (ruling 9): answered by
- * name, never listed but for user.coffer.meta.*, never set but for those on an open snapshot's directory. */
+/* Extended attributes: those that were put in, and the virtual ones under user.coffer. (ruling 9):
+ * answered by name, never listed but for user.coffer.meta.*, never set but for those on an open
+ * snapshot's directory. */
 #define LOG_MODULE "mount"
 #include <stdio.h>
 #include <string.h>
@@ -85,7 +86,8 @@ open_fact (struct snap *s, const char *fact, struct buf *out)
 {
   LOCK_SCOPE (&s->lock);
   if (strcmp (fact, "state") == 0)
-    return put_text (out, s->life == LIFE_SEALING ? "sealing" : s->life == LIFE_SEALED ? "sealed" : "open");
+    return put_text (out, s->life == LIFE_SEALING ? "sealing" : s->life == LIFE_SEALED ? "sealed"
+                     : "open");
   if (strcmp (fact, "region") == 0)
     return put_text (out, s->vault->region->name);
   if (strcmp (fact, "error") == 0)
@@ -251,7 +253,8 @@ mount_listxattr (struct mount *m, uint64_t node, unsigned flags, struct buf *out
 static int
 virtual_set (struct where *w, const char *name, const void *value, size_t n)
 {
-  if (w->place != AT_OPEN || w->ino != WORKTREE_ROOT || !starts (name, META) || !name[strlen (META)])
+  if (w->place != AT_OPEN || w->ino != WORKTREE_ROOT || !starts (name, META)
+      || !name[strlen (META)])
     return ERR_PERM;
   if (n > META_VALUE_MAX || strlen (name) > 255)
     return ERR_RANGE;
@@ -262,7 +265,8 @@ virtual_set (struct where *w, const char *name, const void *value, size_t n)
 }
 
 int
-mount_setxattr (struct mount *m, uint64_t node, const char *name, const void *value, size_t n, unsigned flags)
+mount_setxattr (struct mount *m, uint64_t node, const char *name, const void *value, size_t n,
+                unsigned flags)
 {
   AUTO_WHERE w = { .place = AT_ROOT };
   int rc = where_is (m, node, &w);
@@ -294,7 +298,8 @@ mount_removexattr (struct mount *m, uint64_t node, const char *name, unsigned fl
   if (rc)
     return rc;
   if (is_virtual (name))
-    return w.ino == WORKTREE_ROOT && starts (name, META) ? snap_set_meta (w.snap, name + strlen (META), NULL)
+    return w.ino == WORKTREE_ROOT && starts (name, META)
+      ? snap_set_meta (w.snap, name + strlen (META), NULL)
                                                          : ERR_PERM;
   AUTO_INODE i = NULL;
   rc = worktree_get (w.snap->tree, w.ino, &i);

@@ -177,7 +177,8 @@ overlay_read (struct overlay *o, uint64_t off, void *out, size_t n)
     size_t k = n - done < STEP ? n - done : STEP;
     ssize_t r = pread (o->fd, to, k, (off_t) (off + done));
     if (r <= 0) {
-      log_err ("read from the overlay failed off=%llu err=\"%s\"", (unsigned long long) (off + done),
+      log_err ("read from the overlay failed off=%llu err=\"%s\"",
+               (unsigned long long) (off + done),
                r ? strerror (errno) : "file cut");
       return ERR_IO;
     }
@@ -230,7 +231,8 @@ overlay_clear (struct overlay *o, uint64_t off, uint64_t end)
     o->bytes -= e - s;
     o->budget->used -= e - s;
     /* Space comes back as far as the file system can; failing is harmless. */
-    (void) fallocate (o->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t) s, (off_t) (e - s));
+    (void) fallocate (o->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t) s,
+                      (off_t) (e - s));
   }
 }
 

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* overlay - what was written out of order into an open file: a sparse local file and the ranges that are dirty.
+/* overlay - what was written out of order into an open file: a sparse local file and the ranges
+ * that are dirty.
  *
- * The file is unlinked at once and encrypted (AES-256-CTR by offset, key random per overlay, in memory only):
- * what it holds is never needed after a crash, and nobody can read it then.  Total size over all overlays of a
- * mount is counted in struct overlay_budget; a write that would pass it is ERR_FULL, nothing taken.
- * Not locked: the owner of the file serialises (the budget is atomic). */
+ * The file is unlinked at once and encrypted (AES-256-CTR by offset, key random per overlay, in
+ * memory only): what it holds is never needed after a crash, and nobody can read it then.  Total
+ * size over all overlays of a mount is counted in struct overlay_budget; a write that would pass it
+ * is ERR_FULL, nothing taken. Not locked: the owner of the file serialises (the budget is
+ * atomic). */
 #ifndef COFFER_SNAPSHOT_OVERLAY_H
 #define COFFER_SNAPSHOT_OVERLAY_H
 

@@ -87,7 +87,8 @@ condemned_load (struct vault *v, struct condemned **out)
   for (size_t at = 0; rc == 0 && at < c->runs.len; at += strlen ((char *) c->runs.data + at) + 1)
     rc = read_record (c, s, (char *) c->runs.data + at);
   if (rc) {
-    log_err ("the collector's records cannot be read vault=%s err=\"%s\": nothing is sealed before they can",
+    log_err ("the collector's records cannot be read vault=%s err=\"%s\": nothing is sealed before "
+             "they can",
              v->name, err_str (rc));
     return rc;
   }

@@ -31,7 +31,8 @@ load_flying (struct vault *v, const struct read_piece *p, uint8_t *out, bool *in
 }
 
 int
-snap_load (struct vault *v, const struct read_piece *pieces, unsigned count, uint64_t base, unsigned flags,
+snap_load (struct vault *v, const struct read_piece *pieces, unsigned count, uint64_t base,
+           unsigned flags,
            uint8_t *out)
 {
   struct chunk_want wants[READ_PIECES_MAX];
@@ -62,7 +63,8 @@ snap_load (struct vault *v, const struct read_piece *pieces, unsigned count, uin
   }
   if (n == 0)
     return 0;
-  int rc = reader_load (v->region->mount->reader, wants, n, flags & MOUNT_NOWAIT ? READER_NOWAIT : 0, views);
+  int rc = reader_load (v->region->mount->reader, wants, n, flags & MOUNT_NOWAIT ? READER_NOWAIT
+                        : 0, views);
   if (rc)
     return rc;
   for (unsigned i = 0; i < n; i++) {

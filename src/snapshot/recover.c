@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Bringing an open snapshot back from its checkpoints.  The state directory gives the part's id, nothing more. */
+/* Bringing an open snapshot back from its checkpoints.  The state directory gives the part's id,
+ * nothing more. */
 #define LOG_MODULE "recover"
 #include <dirent.h>
 #include <stdio.h>
@@ -105,7 +106,8 @@ note_packs (struct replay *r, const struct pack_table *t)
   return 0;
 }
 
-/* One checkpoint.  ERR_MISSING: a pack it names never arrived, so it was never acknowledged: the end. */
+/* One checkpoint.  ERR_MISSING: a pack it names never arrived, so it was never acknowledged: the
+ * end. */
 static int
 replay_one (struct replay *r, const char *seq)
 {
@@ -165,7 +167,8 @@ replay_all (struct replay *r)
 {
   struct snap *s = r->snap;
   char prefix[BLOB_KEY_MAX];
-  r->skip = (size_t) snprintf (prefix, sizeof prefix, "vaults/%s/open/%s/%s/", s->vault->name, s->name.ts,
+  r->skip = (size_t) snprintf (prefix, sizeof prefix, "vaults/%s/open/%s/%s/", s->vault->name,
+                               s->name.ts,
                                s->part);
   int rc = blob_list (s->vault->region->blob, prefix, "", false, add_seq, r);
   if (rc == 0 && r->names.len == 0)
@@ -173,7 +176,8 @@ replay_all (struct replay *r)
   for (size_t at = 0; rc == 0 && at < r->names.len; at += 11) {
     rc = replay_one (r, (char *) r->names.data + at);
     if (rc == ERR_MISSING) {
-      log_warn ("a checkpoint names packs that never arrived vault=%s snapshot=%s seq=%s: it was not"
+      log_warn ("a checkpoint names packs that never arrived vault=%s snapshot=%s seq=%s: it was "
+                "not"
                 " acknowledged and is left out with all after it", s->vault->name, s->name.ts,
                 (char *) r->names.data + at);
       rc = 0;
@@ -181,7 +185,8 @@ replay_all (struct replay *r)
     }
   }
   /* The next one gets a number nobody used. */
-  s->seq = (uint32_t) strtoul ((char *) r->names.data + (r->names.len ? r->names.len - 11 : 0), NULL, 10);
+  s->seq = (uint32_t) strtoul ((char *) r->names.data + (r->names.len ? r->names.len - 11 : 0),
+                               NULL, 10);
   if (rc == 0)
     rc = worktree_recount (s->tree);
   if (rc == 0 && r->is_removed)
@@ -257,10 +262,12 @@ recover_record (struct mount *m, char *record)
     snprintf (path, sizeof path, "%s/parts/%s", m->opts.state_dir, record);
     unlink (path);
     if (!is_sealed)
-      log_warn ("nothing of an open snapshot was durable region=%s vault=%s snapshot=%s: it is gone", field[0],
+      log_warn ("nothing of an open snapshot was durable region=%s vault=%s snapshot=%s: it is "
+                "gone", field[0],
                 field[1], field[2]);
   } else if (rc)
-    log_err ("an open snapshot cannot be recovered region=%s vault=%s snapshot=%s err=\"%s\": it is not shown;"
+    log_err ("an open snapshot cannot be recovered region=%s vault=%s snapshot=%s err=\"%s\": it "
+             "is not shown;"
              " mount again when the store answers", field[0], field[1], field[2], err_str (rc));
 }
 

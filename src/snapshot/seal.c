@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The seal.  Order, never changed: packs, index delta, tree, .pending, check, .sealed.
  *
- * Invariant: a crash between any two steps leaves unreferenced packs, or a .pending and the checkpoints to go on
- * from: never a .sealed that names a missing pack. */
+ * Invariant: a crash between any two steps leaves unreferenced packs, or a .pending and the
+ * checkpoints to go on from: never a .sealed that names a missing pack. */
 #define LOG_MODULE "seal"
 #include <stdio.h>
 #include <string.h>
@@ -83,7 +83,8 @@ add_newest (struct vault *v, struct manifest *m)
   if (!m->newest)
     return ERR_NOMEM;
   for (size_t i = 0; i < n; i++)
-    if (hex_decode (v->entries[v->entry_count - 1 - i].digest, DIGEST_LEN, m->newest[m->newest_count]))
+    if (hex_decode (v->entries[v->entry_count - 1 - i].digest, DIGEST_LEN,
+                    m->newest[m->newest_count]))
       m->newest_count++;
   return 0;
 }
@@ -103,7 +104,8 @@ encode_manifest (struct sealing *x, struct buf *json)
 {
   struct snap *s = x->snap;
   struct manifest m = { .created = s->created, .finished = clock_wall (), .tree = x->tree.index,
-                        .rows = x->tree.rows, .packs = x->tree.packs, .pack_count = x->tree.pack_count };
+                        .rows = x->tree.rows, .packs = x->tree.packs,
+                        .pack_count = x->tree.pack_count };
   const char *kind = meta_of (s, "kind");
   snprintf (m.ts, sizeof m.ts, "%s", s->final.ts);
   snprintf (m.kind, sizeof m.kind, "%s", kind && strcmp (kind, "log") == 0 ? "log" : "full");
@@ -155,11 +157,13 @@ put_pending (struct sealing *x)
     return rc;
   sha256_once (x->pending.data, x->pending.len, x->sha);
   hex_encode (x->sha, DIGEST_LEN, x->digest);
-  snprintf (x->key, sizeof x->key, "vaults/%s/snapshots/%s.%s.pending", v->name, s->final.ts, x->digest);
+  snprintf (x->key, sizeof x->key, "vaults/%s/snapshots/%s.%s.pending", v->name, s->final.ts,
+            x->digest);
   return blob_put (v->region->blob, x->key, x->pending.data, x->pending.len, NULL);
 }
 
-/* Nobody else has the same instant (ruling 3): after our .pending is there, either we see theirs or they ours. */
+/* Nobody else has the same instant (ruling 3): after our .pending is there, either we see theirs or
+ * they ours. */
 static int
 check_alone (struct sealing *x)
 {
@@ -171,8 +175,10 @@ check_alone (struct sealing *x)
   int rc = catalog_list (s->vault->region->blob, s->vault->name, prefix, &items, &n);
   for (size_t i = 0; rc == 0 && i < n; i++)
     if (strcmp (items[i].digest, x->digest) != 0 && (x->pending.len || items[i].is_sealed)) {
-      log_err ("another session seals or has sealed this snapshot vault=%s snapshot=%s digest=%s: this one"
-               " stays open under its name; rename or remove it", s->vault->name, s->final.ts, items[i].digest);
+      log_err ("another session seals or has sealed this snapshot vault=%s snapshot=%s digest=%s: "
+               "this one"
+               " stays open under its name; rename or remove it", s->vault->name, s->final.ts,
+                 items[i].digest);
       rc = ERR_EXISTS;
     }
   free (items);
@@ -187,7 +193,8 @@ withdraw (struct sealing *x)
   const char *keys[] = { x->key };
   int rc = blob_delete (x->snap->vault->region->blob, keys, 1);
   if (rc)
-    log_warn ("a manifest that did not become valid stays behind key=%s err=\"%s\": it expires with the"
+    log_warn ("a manifest that did not become valid stays behind key=%s err=\"%s\": it expires "
+              "with the"
               " collector, or by coffer repair", x->key, err_str (rc));
 }
 
@@ -209,7 +216,8 @@ check_packs (struct sealing *x)
     rc = index_pack_name (v->index, x->tree.numbers[i], name);
     if (rc == 0 && condemned_has (c, name)) {
       hex_encode (name, PACK_NAME_LEN, hex);
-      log_err ("the collector has condemned a pack this snapshot refers to vault=%s snapshot=%s pack=%s:"
+      log_err ("the collector has condemned a pack this snapshot refers to vault=%s snapshot=%s "
+               "pack=%s:"
                " write the files again", v->name, x->snap->final.ts, hex);
       rc = ERR_MISSING;
     }
@@ -220,7 +228,8 @@ check_packs (struct sealing *x)
     rc = packs_exist (v, &others, name);
   if (rc == ERR_MISSING) {
     hex_encode (name, PACK_NAME_LEN, hex);
-    log_err ("a pack this snapshot refers to is not in the store vault=%s snapshot=%s pack=%s: write the"
+    log_err ("a pack this snapshot refers to is not in the store vault=%s snapshot=%s pack=%s: "
+             "write the"
              " files again", v->name, x->snap->final.ts, hex);
   }
   pack_table_release (&others);
@@ -236,7 +245,8 @@ put_sealed (struct sealing *x)
   sealed_encode (x->sha, x->pending.data, x->pending.len, &object);
   int rc = buf_error (&object);
   char key[BLOB_KEY_MAX];
-  snprintf (key, sizeof key, "vaults/%s/snapshots/%s.%s.sealed", v->name, x->snap->final.ts, x->digest);
+  snprintf (key, sizeof key, "vaults/%s/snapshots/%s.%s.sealed", v->name, x->snap->final.ts,
+            x->digest);
   return rc ? rc : blob_put (v->region->blob, key, object.data, object.len, NULL);
 }
 
@@ -278,13 +288,16 @@ snap_seal_run (struct snap *s)
   if (rc == 0) {
     vault_add_sealed (s->vault, s->final.ts, x.digest, clock_wall ());
     snap_sealed_over (s);
-    log_info ("sealed region=%s vault=%s snapshot=%s files=%llu logical=%llu new=%llu dedup=%llu stored=%llu ms=%lld",
-              s->vault->region->name, s->vault->name, s->final.ts, (unsigned long long) s->counts.files,
+    log_info ("sealed region=%s vault=%s snapshot=%s files=%llu logical=%llu new=%llu dedup=%llu "
+              "stored=%llu ms=%lld",
+              s->vault->region->name, s->vault->name, s->final.ts,
+              (unsigned long long) s->counts.files,
               (unsigned long long) s->counts.logical, (unsigned long long) s->counts.fresh,
               (unsigned long long) s->counts.dedup, (unsigned long long) s->counts.stored,
               (long long) ((clock_now () - begun) / NS_PER_MS));
   } else
-    log_err ("not sealed vault=%s snapshot=%s err=\"%s\"%s%s", s->vault->name, s->final.ts, err_str (rc),
+    log_err ("not sealed vault=%s snapshot=%s err=\"%s\"%s%s", s->vault->name, s->final.ts,
+             err_str (rc),
              s->error_text[0] ? ": " : "", s->error_text);
   buf_release (&x.pending);
   tree_built_release (&x.tree);
@@ -295,6 +308,10 @@ snap_seal_run (struct snap *s)
   s->sealed_at = rc == 0 ? clock_wall () : 0;
   pthread_cond_broadcast (&s->changed);
   lock_release (&s->lock);
-  if (rc == 0)
+  if (rc == 0) {
     mount_kick (s->mount);
+    struct sealed *tree; /* so that `latest` and a look at it need no network, whatever comes next */
+    if (vault_tree (s->vault, s->final.ts, 0, &tree) != 0)
+      log_debug ("the new snapshot is not loaded yet vault=%s", s->vault->name);
+  }
 }

@@ -107,12 +107,14 @@ sealed_pages_forget (struct sealed *t)
 }
 
 static int
-load_chunk (struct vault *v, const struct chunk_ref *ref, const uint8_t pack[PACK_NAME_LEN], int type,
+load_chunk (struct vault *v, const struct chunk_ref *ref, const uint8_t pack[PACK_NAME_LEN],
+            int type,
             unsigned flags, struct chunk_view **out)
 {
   struct chunk_want want = { .src = &v->source, .ref = *ref, .type = type };
   memcpy (want.pack, pack, PACK_NAME_LEN);
-  return reader_load (v->region->mount->reader, &want, 1, flags & MOUNT_NOWAIT ? READER_NOWAIT : 0, out);
+  return reader_load (v->region->mount->reader, &want, 1, flags & MOUNT_NOWAIT ? READER_NOWAIT : 0,
+                      out);
 }
 
 static int
@@ -125,7 +127,8 @@ page_load (struct sealed *t, uint32_t no, unsigned flags, struct sealed_page **o
   }
   const struct tree_index_page *at = &t->index.pages[no];
   struct chunk_view *view;
-  int rc = load_chunk (t->vault, &at->ref, t->index.packs.names[at->ref.pack], UNIT_TREE_PAGE, flags, &view);
+  int rc = load_chunk (t->vault, &at->ref, t->index.packs.names[at->ref.pack], UNIT_TREE_PAGE,
+                       flags, &view);
   if (rc)
     return rc;
   p = calloc (1, sizeof *p);
@@ -145,7 +148,8 @@ page_load (struct sealed *t, uint32_t no, unsigned flags, struct sealed_page **o
   if (rc == 0 && p->page.row_count != at->rows)
     rc = ERR_FORMAT;
   if (rc) {
-    log_err ("a page of the tree is damaged vault=%s snapshot=%s page=%u err=\"%s\": run coffer check",
+    log_err ("a page of the tree is damaged vault=%s snapshot=%s page=%u err=\"%s\": run coffer "
+             "check",
              t->vault->name, t->ts, no, err_str (rc));
     page_free (p);
     return rc;
@@ -235,7 +239,8 @@ compare_name (const struct tree_row *r, const char *name, size_t n)
 }
 
 int
-sealed_lookup (struct sealed *t, uint64_t dir, const char *name, size_t n, unsigned flags, uint64_t *row)
+sealed_lookup (struct sealed *t, uint64_t dir, const char *name, size_t n, unsigned flags,
+               uint64_t *row)
 {
   AUTO_ROW v = { 0 };
   int rc = sealed_row (t, dir, flags, &v);
@@ -243,7 +248,8 @@ sealed_lookup (struct sealed *t, uint64_t dir, const char *name, size_t n, unsig
     return rc;
   if (v.row.attr.kind != NODE_DIR)
     return ERR_NOTDIR;
-  uint64_t lo = (uint64_t) ((int64_t) dir + v.row.attr.child_delta), hi = lo + v.row.attr.child_count;
+  uint64_t lo = (uint64_t) ((int64_t) dir + v.row.attr.child_delta),
+    hi = lo + v.row.attr.child_count;
   while (lo < hi) {
     uint64_t mid = lo + (hi - lo) / 2;
     rc = sealed_row (t, mid, flags, &v);
@@ -251,7 +257,8 @@ sealed_lookup (struct sealed *t, uint64_t dir, const char *name, size_t n, unsig
       return rc;
     int c = compare_name (&v.row, name, n);
     if (c == 0) {
-      *row = v.row.attr.kind == NODE_HARDLINK ? (uint64_t) ((int64_t) mid + v.row.attr.target_delta) : mid;
+      *row = v.row.attr.kind == NODE_HARDLINK ? (uint64_t) ((int64_t) mid + v.row.attr.target_delta)
+        : mid;
       return 0;
     }
     if (c < 0)
@@ -289,7 +296,8 @@ sealed_stat_view (struct sealed *t, struct row_view *v, unsigned flags, struct n
 }
 
 int
-sealed_stat (struct sealed *t, uint64_t row, unsigned flags, struct node_stat *out, uint64_t *target)
+sealed_stat (struct sealed *t, uint64_t row, unsigned flags, struct node_stat *out,
+             uint64_t *target)
 {
   AUTO_ROW v = { 0 };
   int rc = sealed_row (t, row, flags, &v);
@@ -359,7 +367,8 @@ manifest_load (struct blob *blob, const struct vault_keys *keys, const char *vau
     rc = ERR_FORMAT;
   }
   if (rc)
-    log_err ("the manifest of a snapshot cannot be used key=%s err=\"%s\": run coffer check; another copy of"
+    log_err ("the manifest of a snapshot cannot be used key=%s err=\"%s\": run coffer check; "
+             "another copy of"
              " the store may have it", key, err_str (rc));
   return rc;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sealed - the tree of a sealed snapshot, read page by page.
  *
- * Memory: the tree index of each loaded snapshot (some 60 bytes per 64 KiB page), and a cache of decoded pages
- * shared by the mount (SEALED_PAGES_MAX bytes).  Nothing per node.
+ * Memory: the tree index of each loaded snapshot (some 60 bytes per 64 KiB page), and a cache of
+ * decoded pages shared by the mount (SEALED_PAGES_MAX bytes).  Nothing per node.
  * Threads: any.  With MOUNT_NOWAIT nothing here waits for the network (ERR_WOULDBLOCK). */
 #ifndef COFFER_SNAPSHOT_SEALED_H
 #define COFFER_SNAPSHOT_SEALED_H
@@ -21,10 +21,13 @@ struct sealed {
   bool is_registered; /* mounts only: `no` is valid */
 };
 
-/* Reads and proves the manifest of an entry: object digest, name, binding to store, vault and time. */
-int manifest_load (struct blob *blob, const struct vault_keys *keys, const char *vault, const char *ts,
+/* Reads and proves the manifest of an entry: object digest, name, binding to store, vault and
+ * time. */
+int manifest_load (struct blob *blob, const struct vault_keys *keys, const char *vault,
+                   const char *ts,
                    const char *digest, bool is_sealed, struct manifest *out) WARN_UNUSED;
-int sealed_open (struct vault *v, const char *ts, const char *digest, struct sealed **out) WARN_UNUSED;
+int sealed_open (struct vault *v, const char *ts, const char *digest,
+                 struct sealed **out) WARN_UNUSED;
 void sealed_free (struct sealed *t);
 DEFINE_FREEP (sealed);
 
@@ -43,7 +46,8 @@ void row_view_release (struct row_view *v);
 int sealed_lookup (struct sealed *t, uint64_t dir, const char *name, size_t n, unsigned flags,
                    uint64_t *row) WARN_UNUSED;
 /* Attributes of what ROW names; *target is the row that holds them. */
-int sealed_stat (struct sealed *t, uint64_t row, unsigned flags, struct node_stat *out, uint64_t *target) WARN_UNUSED;
+int sealed_stat (struct sealed *t, uint64_t row, unsigned flags, struct node_stat *out,
+                 uint64_t *target) WARN_UNUSED;
 /* The same for a row at hand (V may move to the target's row). */
 int sealed_stat_view (struct sealed *t, struct row_view *v, unsigned flags, struct node_stat *out,
                       uint64_t *target) WARN_UNUSED;
@@ -52,7 +56,8 @@ int sealed_path (struct sealed *t, const char *path, uint64_t *row) WARN_UNUSED;
 
 /* The extents of a file. */
 struct sealed_file;
-int sealed_file_open (struct sealed *t, uint64_t row, unsigned flags, struct sealed_file **out) WARN_UNUSED;
+int sealed_file_open (struct sealed *t, uint64_t row, unsigned flags,
+                      struct sealed_file **out) WARN_UNUSED;
 void sealed_file_free (struct sealed_file *f);
 DEFINE_FREEP (sealed_file);
 uint64_t sealed_file_size (const struct sealed_file *f);

@@ -129,7 +129,8 @@ static int
 load_page (struct sealed_file *f, const struct chunk_ref *ref, const uint8_t pack[PACK_NAME_LEN],
            unsigned flags, struct extent_page *out)
 {
-  struct chunk_want want = { .src = &f->tree->vault->source, .ref = *ref, .type = UNIT_EXTENT_PAGE };
+  struct chunk_want want = { .src = &f->tree->vault->source, .ref = *ref,
+                             .type = UNIT_EXTENT_PAGE };
   memcpy (want.pack, pack, PACK_NAME_LEN);
   struct chunk_view *view;
   int rc = reader_load (f->tree->vault->region->mount->reader, &want, 1,
@@ -141,7 +142,8 @@ load_page (struct sealed_file *f, const struct chunk_ref *ref, const uint8_t pac
   return rc;
 }
 
-/* Goes down to the leaf that covers OFF; without the lock, it may wait.  *past: OFF lies behind the end. */
+/* Goes down to the leaf that covers OFF; without the lock, it may wait.  *past: OFF lies behind the
+ * end. */
 static int
 load_leaf (struct sealed_file *f, uint64_t off, unsigned flags, struct level *out, bool *past)
 {

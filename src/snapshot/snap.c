@@ -34,7 +34,8 @@ snap_fail (struct snap *s, int rc, const char *what)
   s->had_unclean = true;
   lock_release (&s->lock);
   if (is_first)
-    log_err ("snapshot failed vault=%s snapshot=%s err=\"%s: %s\": it cannot be sealed; remove it and write it"
+    log_err ("snapshot failed vault=%s snapshot=%s err=\"%s: %s\": it cannot be sealed; remove it "
+             "and write it"
              " again", s->vault->name, s->name.ts, what, err_str (rc));
 }
 
@@ -67,7 +68,8 @@ part_record (const struct snap *s)
   part_path (s, path, sizeof path);
   int fd = open (path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
   if (fd < 0) {
-    log_err ("cannot record an open snapshot path=%s err=\"%s\": the state directory must be writable",
+    log_err ("cannot record an open snapshot path=%s err=\"%s\": the state directory must be "
+             "writable",
              path, strerror (errno));
     return err_from_errno (errno);
   }
@@ -188,7 +190,8 @@ snap_set_meta (struct snap *s, const char *key, const char *value)
   if (i == s->meta_count) {
     if (!value)
       return ERR_NODATA;
-    struct manifest_meta *more = i < MANIFEST_MAX_META ? realloc (s->meta, (i + 1) * sizeof *more) : NULL;
+    struct manifest_meta *more = i < MANIFEST_MAX_META ? realloc (s->meta, (i + 1) * sizeof *more)
+      : NULL;
     char *name = more ? strdup (key) : NULL;
     s->meta = more ? more : s->meta;
     if (!name) {
@@ -252,7 +255,8 @@ collect_packs (struct vault *v, struct sealed *t, struct pack_table *out)
   return 0;
 }
 
-/* After the checkpoint that names them is in the store: those that stand and are not condemned count. */
+/* After the checkpoint that names them is in the store: those that stand and are not condemned
+ * count. */
 int
 snap_prove_pins (struct snap *s, const struct pack_table *packs)
 {
@@ -274,7 +278,8 @@ snap_prove_pins (struct snap *s, const struct pack_table *packs)
   if (exist == ERR_MISSING) { /* the parent is damaged: nothing of it is referred to */
     char hex[65];
     hex_encode (missing, PACK_NAME_LEN, hex);
-    log_err ("a sealed snapshot refers to a pack that is gone vault=%s pack=%s: run coffer check", v->name, hex);
+    log_err ("a sealed snapshot refers to a pack that is gone vault=%s pack=%s: run coffer check",
+             v->name, hex);
   }
   return rc;
 }
@@ -283,7 +288,8 @@ static int
 remember_tree (struct snap *s, struct sealed *t)
 {
   LOCK_SCOPE (&s->lock);
-  struct sealed **more = realloc (s->pinned_trees, (s->pinned_count + 1) * sizeof (struct sealed *));
+  struct sealed **more = realloc (s->pinned_trees,
+                                  (s->pinned_count + 1) * sizeof (struct sealed *));
   if (!more)
     return ERR_NOMEM;
   s->pinned_trees = more;
@@ -340,8 +346,8 @@ snap_pin_tree (struct snap *s, struct sealed *t)
   return rc ? rc : remember_tree (s, t);
 }
 
-/* The first checkpoint: names the parent's packs, then proves them.  Whatever fails, chunks may flow
- * afterwards, only without the parent's help. */
+/* The first checkpoint: names the parent's packs, then proves them.  Whatever fails, chunks may
+ * flow afterwards, only without the parent's help. */
 static void
 begin_run (struct pool_job *job)
 {
@@ -362,7 +368,8 @@ begin_run (struct pool_job *job)
   if (rc == 0 && s->seq == 0)
     rc = checkpoint_write (s, 0);
   if (rc)
-    log_warn ("the parent cannot be used for deduplication vault=%s snapshot=%s err=\"%s\": what it has is"
+    log_warn ("the parent cannot be used for deduplication vault=%s snapshot=%s err=\"%s\": what "
+              "it has is"
               " stored again", v->name, s->name.ts, err_str (rc));
   pipe_unhold (v->pipe);
   LOCK_SCOPE (&s->lock);
@@ -372,12 +379,14 @@ begin_run (struct pool_job *job)
 }
 
 int
-snap_begin (struct vault *v, const struct snapshot_name *name, const struct cred *who, uint32_t mode,
+snap_begin (struct vault *v, const struct snapshot_name *name, const struct cred *who,
+            uint32_t mode,
             struct snap **out)
 {
   int64_t store_now = clock_wall () + v->region->clock_offset;
   if (name->instant > store_now / NS_PER_S + CLOCK_AHEAD_MAX) {
-    log_err ("refused a snapshot in the future name=%s: the instant is more than 10 minutes ahead of the"
+    log_err ("refused a snapshot in the future name=%s: the instant is more than 10 minutes ahead "
+             "of the"
              " store's clock; check the clock of this host", name->ts);
     return ERR_INVALID;
   }
@@ -416,7 +425,8 @@ snap_begin (struct vault *v, const struct snapshot_name *name, const struct cred
   rc = submit (s, begin_run);
   if (rc)
     pipe_unhold (v->pipe);
-  log_info ("snapshot begun region=%s vault=%s snapshot=%s part=%s", v->region->name, v->name, name->ts, s->part);
+  log_info ("snapshot begun region=%s vault=%s snapshot=%s part=%s", v->region->name, v->name,
+            name->ts, s->part);
   *out = s;
   return 0;
 }
@@ -477,6 +487,7 @@ snap_commit (struct snap *s)
     w->done (w, rc);
     w = next;
   }
+  index_maintain (s->vault->index); /* this thread has time */
   return rc;
 }
 
@@ -613,7 +624,8 @@ snap_drop_tree (struct snap *s)
 {
   struct mount *m = s->mount;
   lock_take (&m->lock);
-  bool is_over = s->life == LIFE_SEALED && s->tree && s->tree->refs <= 0 && s->users == 0 && !s->dirty;
+  bool is_over = s->life == LIFE_SEALED && s->tree && s->tree->refs <= 0 && s->users == 0
+    && !s->dirty;
   if (is_over)
     s->life = LIFE_GONE; /* its sealed twin answers; nobody can hold it any more */
   lock_release (&m->lock);

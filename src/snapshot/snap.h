@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* snap - the life of an open snapshot: begin, commit (fsync), seal, recovery.
  *
- *   begin      part id recorded in the state directory; pins: one checkpoint, then gc/ is read (ruling 1)
+ *   begin      part id recorded in the state directory; pins: one checkpoint, then gc/ is read
+ *              (ruling 1)
  *   commit     group of fsyncs: push, close packs, one checkpoint beside them, all durable, answer
  *   seal       no writers; push; tree; index delta; .pending; check; .sealed (rulings 1-3, 6, 13)
- *   recover    replay of the checkpoints in the store (the state directory holds only the part's id)
+ *   recover    replay of the checkpoints in the store (the state directory holds only the part's
+ *              id)
  *
  * All of these run on the mount's worker pool and may wait for the network. */
 #ifndef COFFER_SNAPSHOT_SNAP_H
@@ -13,13 +15,15 @@
 #include "snapshot/vault.h"
 
 /* A new open snapshot NAME in V; ERR_EXISTS, ERR_INVALID (instant more than 10 minutes ahead). */
-int snap_begin (struct vault *v, const struct snapshot_name *name, const struct cred *who, uint32_t mode,
+int snap_begin (struct vault *v, const struct snapshot_name *name, const struct cred *who,
+                uint32_t mode,
                 struct snap **out) WARN_UNUSED;
 /* Open (or sealing, or sealed in this mount and still referred to) snapshot by ts; NULL. */
 struct snap *snap_find (struct vault *v, const char *ts);
 void snap_free (struct snap *s);
 /* Recovers PART of TS from the store.  ERR_MISSING: no checkpoint. */
-int snap_recover (struct vault *v, const struct snapshot_name *name, const char *part, bool is_direct,
+int snap_recover (struct vault *v, const struct snapshot_name *name, const char *part,
+                  bool is_direct,
                   struct snap **out) WARN_UNUSED;
 /* All parts this host's state directory knows of. */
 void snap_recover_all (struct mount *m);
@@ -48,7 +52,8 @@ bool condemned_has (const struct condemned *c, const uint8_t name[PACK_NAME_LEN]
 void condemned_free (struct condemned *c);
 DEFINE_FREEP (condemned);
 /* Proves that packs exist: HEAD for few, LIST for many.  *missing gets the first that does not. */
-int packs_exist (struct vault *v, const struct pack_table *packs, uint8_t missing[PACK_NAME_LEN]) WARN_UNUSED;
+int packs_exist (struct vault *v, const struct pack_table *packs,
+                 uint8_t missing[PACK_NAME_LEN]) WARN_UNUSED;
 
 /* VALUE NULL removes it (ERR_NODATA). */
 int snap_set_meta (struct snap *s, const char *key, const char *value) WARN_UNUSED;

@@ -3,9 +3,9 @@
  *
  *   mount -> regions -> vaults -> open snapshots (struct snap), sealed snapshots (struct sealed)
  *
- * Locks, outermost first: mount->lock (tables), vault->lock (catalog), snap->lock (state), then those of
- * worktree.h, then the store's.  Objects are never freed before the mount, but for sealed trees' pages and
- * working trees nobody refers to any more. */
+ * Locks, outermost first: mount->lock (tables), vault->lock (catalog), snap->lock (state), then
+ * those of worktree.h, then the store's.  Objects are never freed before the mount, but for sealed
+ * trees' pages and working trees nobody refers to any more. */
 #ifndef COFFER_SNAPSHOT_PRIV_H
 #define COFFER_SNAPSHOT_PRIV_H
 
@@ -94,9 +94,12 @@ struct vault {
   size_t entry_count, entry_cap;
   int64_t listed;                /* clock_now of the last listing; 0 never */
   bool is_listing;
+  char seen[SNAPSHOT_TS_MAX + 2 * DIGEST_LEN + 2]; /* newest sealed one ever seen: ts.digest */
+  bool seen_is_loaded, shows_less;
   int64_t known_since;           /* seen in the store or made by mkdir here; 0: not shown */
   unsigned open_snaps;
-  struct pack_table pins;        /* packs of others pinned while any snapshot is open (doc/decisions) */
+  /* packs of others pinned while any snapshot is open (doc/decisions) */
+  struct pack_table pins;
 };
 
 enum snap_life { LIFE_OPEN, LIFE_SEALING, LIFE_SEALED, LIFE_GONE };
@@ -116,7 +119,8 @@ struct snap {
   pthread_cond_t changed;
   enum snap_life life;
   bool is_interrupted, is_failed_write;
-  bool had_unclean;       /* a handle went away without a clean last close, or an error: no idle seal */
+  /* a handle went away without a clean last close, or an error: no idle seal */
+  bool had_unclean;
   int error;              /* sticky */
   char error_text[256];
   int64_t last_write, sealed_at, removed_at;
@@ -175,7 +179,8 @@ node_top (uint64_t node)
 static inline uint64_t
 node_of_vault (const struct vault *v, bool is_latest)
 {
-  return (uint64_t) (is_latest ? TOP_LATEST : TOP_VAULT) << 56 | (uint64_t) v->region->no << 32 | (v->no + 1);
+  return (uint64_t) (is_latest ? TOP_LATEST
+                     : TOP_VAULT) << 56 | (uint64_t) v->region->no << 32 | (v->no + 1);
 }
 static inline uint64_t
 node_of_region (const struct region *r)

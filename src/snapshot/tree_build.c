@@ -180,8 +180,8 @@ flush_page (struct builder *b)
   return rc;
 }
 
-/* Memory stays bounded: waits where the pipeline is behind.  No lock is held, so that looking at the
- * snapshot goes on meanwhile. */
+/* Memory stays bounded: waits where the pipeline is behind.  No lock is held, so that looking at
+ * the snapshot goes on meanwhile. */
 static int
 wait_for_room (struct builder *b)
 {
@@ -292,7 +292,8 @@ put_row (struct builder *b, struct inode *i, const uint8_t *name, size_t n, uint
 }
 
 static int
-locked_row (struct builder *b, uint64_t ino, const uint8_t *name, size_t n, uint64_t first, uint64_t count)
+locked_row (struct builder *b, uint64_t ino, const uint8_t *name, size_t n, uint64_t first,
+            uint64_t count)
 {
   struct worktree *t = b->snap->tree;
   LOCK_SCOPE (&t->lock);
@@ -307,7 +308,8 @@ locked_row (struct builder *b, uint64_t ino, const uint8_t *name, size_t n, uint
 
 /* Calls FN for every entry of DIR in order. */
 static int
-each_entry (struct snap *s, uint64_t dir, int (*fn) (void *ctx, uint64_t ino, int kind, const uint8_t *name, size_t n),
+each_entry (struct snap *s, uint64_t dir,
+            int (*fn) (void *ctx, uint64_t ino, int kind, const uint8_t *name, size_t n),
             void *ctx)
 {
   uint8_t after[TREE_NAME_MAX];
@@ -383,8 +385,10 @@ push_dir (struct builder *b, struct frame_dir **stack, size_t *depth, size_t *ca
     buf_release (&c.subdirs);
     return rc;
   }
-  (*stack)[(*depth)++] = (struct frame_dir){ .ino = ino, .children = c.children, .below = c.children,
-                                             .subdirs = c.subdirs.data, .sub_count = c.subdirs.len / 8 };
+  (*stack)[(*depth)++] = (struct frame_dir){ .ino = ino, .children = c.children,
+                                             .below = c.children,
+                                             .subdirs = c.subdirs.data,
+                                             .sub_count = c.subdirs.len / 8 };
   return 0;
 }
 
@@ -456,7 +460,8 @@ emit_rows (struct builder *b)
     struct emitting e = { .b = b, .base = b->row + children };
     buf_init (&e.subdirs, 256u << 20);
     rc = each_entry (b->snap, dir, emit_entry, &e);
-    for (size_t k = e.subdirs.len; k >= 8; k -= 8) /* reversed: the first comes off the stack first */
+    /* reversed: the first comes off the stack first */
+    for (size_t k = e.subdirs.len; k >= 8; k -= 8)
       buf_put (&stack, e.subdirs.data + k - 8, 8);
     buf_release (&e.subdirs);
     if (rc == 0)
@@ -504,7 +509,8 @@ put_index (struct builder *b, size_t *slot)
 static int
 by_name (const void *a, const void *b)
 {
-  return memcmp (((const struct pack_use *) a)->name, ((const struct pack_use *) b)->name, PACK_NAME_LEN);
+  return memcmp (((const struct pack_use *) a)->name, ((const struct pack_use *) b)->name,
+                 PACK_NAME_LEN);
 }
 
 #define LIST_MIN 512

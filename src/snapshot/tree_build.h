@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tree_build - makes the sealed tree (doc/format/tree.md) of a working tree that nobody changes any more.
+/* tree_build - makes the sealed tree (doc/format/tree.md) of a working tree that nobody changes any
+ * more.
  *
- * Two walks: the first counts the rows below each directory, the second writes pages.  Metadata chunks go through
- * the pipe; between the stages their packs are closed and named, because references name packs: extent pages (a
- * stage a level), tree pages, tree index and pack list.  When it returns 0 everything is durable.
- * Memory: 16 bytes a directory, 16 a file with several names, 64 an extent page, 8 a pack. */
+ * Two walks: the first counts the rows below each directory, the second writes pages.  Metadata
+ * chunks go through the pipe; between the stages their packs are closed and named, because
+ * references name packs: extent pages (a stage a level), tree pages, tree index and pack list.
+ * When it returns 0 everything is durable. Memory: 16 bytes a directory, 16 a file with several
+ * names, 64 an extent page, 8 a pack. */
 #ifndef COFFER_SNAPSHOT_TREE_BUILD_H
 #define COFFER_SNAPSHOT_TREE_BUILD_H
 

@@ -8,7 +8,8 @@
 #define PAGE_MIN 512
 #define KIDS_MAX 1024
 
-/* Decides from the map alone, with the tree's lock: a file with holes between may need one extent more each. */
+/* Decides from the map alone, with the tree's lock: a file with holes between may need one extent
+ * more each. */
 static bool
 is_long (const struct inode *i)
 {

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "snapshot/catalog.h"
+#include "snapshot/seen.h"
 
 /* ---- block cache hooks ---- */
 
@@ -17,14 +18,17 @@ static bool
 cache_get (void *ctx, const uint8_t pack[PACK_NAME_LEN], uint32_t off, uint32_t len, uint8_t *out)
 {
   struct vault *v = ctx;
-  return blockcache_get (v->region->mount->cache, keyring_store_id (v->region->keys), pack, off, len, out);
+  return blockcache_get (v->region->mount->cache, keyring_store_id (v->region->keys), pack, off,
+                         len, out);
 }
 
 static void
-cache_put (void *ctx, const uint8_t pack[PACK_NAME_LEN], uint32_t off, uint32_t len, const uint8_t *sealed)
+cache_put (void *ctx, const uint8_t pack[PACK_NAME_LEN], uint32_t off, uint32_t len,
+           const uint8_t *sealed)
 {
   struct vault *v = ctx;
-  blockcache_put (v->region->mount->cache, keyring_store_id (v->region->keys), pack, off, len, sealed);
+  blockcache_put (v->region->mount->cache, keyring_store_id (v->region->keys), pack, off, len,
+                  sealed);
 }
 
 static void
@@ -39,7 +43,8 @@ static bool
 relocate (void *ctx, const uint8_t id[ID_LEN], struct chunk_ref *ref, uint8_t pack[PACK_NAME_LEN])
 {
   struct vault *v = ctx;
-  return index_find_any (v->index, UNIT_DATA, id, ref) && index_pack_name (v->index, ref->pack, pack) == 0;
+  return index_find_any (v->index, UNIT_DATA, id, ref)
+    && index_pack_name (v->index, ref->pack, pack) == 0;
 }
 
 /* ---- vaults ---- */
@@ -124,12 +129,14 @@ open_parts (struct vault *v)
   rc = index_open (dir, &v->index);
   if (rc)
     return rc;
-  struct pipe_opts opts = { .blob = v->region->blob, .keys = v->keys, .index = v->index, .vault = v->name,
+  struct pipe_opts opts = { .blob = v->region->blob, .keys = v->keys, .index = v->index,
+                            .vault = v->name,
                             .zstd_level = m->opts.zstd_level };
   rc = pipe_new (m->line, &opts, &v->pipe);
   if (rc)
     return rc;
-  v->source = (struct reader_source){ .blob = v->region->blob, .keys = v->keys, .relocate = relocate,
+  v->source = (struct reader_source){ .blob = v->region->blob, .keys = v->keys,
+                                      .relocate = relocate,
                                       .relocate_ctx = v };
   snprintf (v->source.prefix, sizeof v->source.prefix, "vaults/%s/packs/", v->name);
   if (m->cache && !(v->region->blob->caps & BLOB_CAP_LOCAL))
@@ -153,7 +160,8 @@ vault_open (struct vault *v)
   if (rc) {
     index_free (STEAL (v->index));
     vault_keys_free (STEAL (v->keys));
-    log_err ("cannot open a vault region=%s vault=%s err=\"%s\": the key must be the master key or this"
+    log_err ("cannot open a vault region=%s vault=%s err=\"%s\": the key must be the master key or "
+             "this"
              " vault's, the state directory writable", v->region->name, v->name, err_str (rc));
   }
   LOCK_SCOPE (&v->lock);
@@ -187,7 +195,8 @@ region_list (struct region *r, unsigned flags)
   if (rc == 0)
     r->listed = clock_now ();
   else if (r->listed) {
-    log_warn ("cannot list the vaults region=%s err=\"%s\": showing what is known", r->name, err_str (rc));
+    log_warn ("cannot list the vaults region=%s err=\"%s\": showing what is known", r->name,
+              err_str (rc));
     rc = 0;
   }
   return rc;
@@ -275,8 +284,10 @@ list_now (struct vault *v, const char *ts_prefix)
   lock_take (&v->lock);
   if (rc == 0)
     rc = merge_locked (v, items, n, ts_prefix);
-  if (rc == 0 && !*ts_prefix)
+  if (rc == 0 && !*ts_prefix) {
     v->listed = begun;
+    seen_check_locked (v);
+  }
   v->is_listing = false;
   pthread_cond_broadcast (&v->changed);
   lock_release (&v->lock);
@@ -381,7 +392,8 @@ void
 vault_add_sealed (struct vault *v, const char *ts, const char *digest, int64_t sealed_time)
 {
   LOCK_SCOPE (&v->lock);
-  (void) entry_add_locked (v, ts, digest, sealed_time); /* the next listing shows it */
+  if (entry_add_locked (v, ts, digest, sealed_time) == 0) /* else the next listing shows it */
+    seen_check_locked (v);
 }
 
 static int

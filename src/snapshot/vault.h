@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vault - one database's part of a region, as this mount knows it: keys, pipe, and the catalog of sealed
- * snapshots with its refresh (ruling 14). */
+/* vault - one database's part of a region, as this mount knows it: keys, pipe, and the catalog of
+ * sealed snapshots with its refresh (ruling 14). */
 #ifndef COFFER_SNAPSHOT_VAULT_H
 #define COFFER_SNAPSHOT_VAULT_H
 
@@ -16,15 +16,17 @@ int vault_open (struct vault *v) WARN_UNUSED;
 int region_list (struct region *r, unsigned flags) WARN_UNUSED;
 struct vault *region_find (struct region *r, const char *name);
 
-/* The catalog, listed at most REFRESH ago; older ones are refreshed in the background.  Never listed:
- * waits (or ERR_WOULDBLOCK). */
+/* The catalog, listed at most REFRESH ago; older ones are refreshed in the background.  Never
+ * listed: waits (or ERR_WOULDBLOCK). */
 int vault_list (struct vault *v, unsigned flags) WARN_UNUSED;
 /* Is TS sealed?  Unknown: asks the store once, for at most half a second where a listing exists. */
-int vault_find (struct vault *v, const char *ts, unsigned flags, struct catalog_entry *out) WARN_UNUSED;
+int vault_find (struct vault *v, const char *ts, unsigned flags,
+                struct catalog_entry *out) WARN_UNUSED;
 /* The greatest instant among the sealed full ones; ERR_NOENT. */
 int vault_latest (struct vault *v, unsigned flags, struct catalog_entry *out) WARN_UNUSED;
 void vault_add_sealed (struct vault *v, const char *ts, const char *digest, int64_t sealed_time);
-/* The loaded tree of a sealed snapshot, with a number.  Waits for the network, or ERR_WOULDBLOCK. */
+/* The loaded tree of a sealed snapshot, with a number.  Waits for the network, or
+ * ERR_WOULDBLOCK. */
 int vault_tree (struct vault *v, const char *ts, unsigned flags, struct sealed **out) WARN_UNUSED;
 /* The dedup index knows the store's deltas (background; never waits). */
 void vault_load_index (struct vault *v);
