@@ -1,21 +1,40 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <stdlib.h>
 #include <string.h>
 
 #include "format/json_priv.h"
 
 #define HEX_MAX 128 /* bytes; the longest is a slot's payload */
 
+/* jansson's parser passes over a buffer that could not grow and goes on with a text that is cut, or
+ * calls it bad syntax.  So whether memory was refused is remembered here, per thread. */
+#define JSON_ALLOC_MAX (64u << 20) /* a manifest is at most 16 MiB, and a text buffer doubles */
+
+static __thread bool was_refused;
+
+static void *
+json_alloc (size_t n)
+{
+  void *p = n > JSON_ALLOC_MAX ? NULL : malloc (n);
+  if (!p)
+    was_refused = true;
+  return p;
+}
+
+__attribute__ ((constructor)) static void
+use_json_alloc (void)
+{
+  json_set_alloc_funcs (json_alloc, free);
+}
+
 int
 json_object_parse (const uint8_t *text, size_t n, json_t **out)
 {
-  json_error_t error;
-  json_t *obj = json_loadb ((const char *) text, n, JSON_REJECT_DUPLICATES, &error);
-  if (!obj) /* jansson has a text for all that is wrong with the input, and often none for memory */
-    return json_error_code (&error) == json_error_out_of_memory || !error.text[0] ? ERR_NOMEM
-                                                                                 : ERR_FORMAT;
-  if (!json_is_object (obj)) {
+  was_refused = false;
+  json_t *obj = json_loadb ((const char *) text, n, JSON_REJECT_DUPLICATES, NULL);
+  if (was_refused || !json_is_object (obj)) {
     json_decref (obj);
-    return ERR_FORMAT;
+    return was_refused ? ERR_NOMEM : ERR_FORMAT;
   }
   *out = obj;
   return 0;

@@ -13,8 +13,7 @@
 
 #define AUTO_JSON __attribute__ ((cleanup (json_decrefp))) json_t
 
-/* An object from exactly N bytes: no duplicate member, nothing behind it.  Lack of memory inside
- * jansson's parser can read as ERR_FORMAT. */
+/* An object from exactly N bytes: no duplicate member, nothing behind it. */
 int json_object_parse (const uint8_t *text, size_t n, json_t **out) WARN_UNUSED;
 /* Compact with sorted members (the form under a MAC), or indented for people, appended to OUT. */
 int json_object_write (const json_t *obj, bool is_compact, struct buf *out) WARN_UNUSED;
