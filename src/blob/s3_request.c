@@ -105,6 +105,8 @@ advice_for (const struct s3_call *c, int rc)
                   : "the endpoint's certificate is not trusted; ca-file= in the URL names the CA's";
   if (rc == ERR_MISSING)
     return "is the bucket's name right?";
+  if (rc == ERR_FORMAT)
+    return "it was not used; look for a proxy or a cache on the way";
   return "the answer was not expected of an S3 store; is the endpoint right?";
 }
 
@@ -128,8 +130,10 @@ s3_tell (struct blob_s3 *s, const struct s3_call *c, int rc)
   if ((last && now - last < LOG_EVERY) || !atomic_compare_exchange_strong (&s->logged_at, &last, now))
     return;
   const char *region = c->resp.region[0] ? c->resp.region : c->error.region;
-  log_err ("the store refused a request; %s op=%s bucket=%s key=%s%s endpoint=%s status=%d code=\"%s\""
-           " message=\"%s\"%s%s request=%s", advice_for (c, rc), blob_op_name (c->op), s->bucket, s->prefix,
+  log_err ("%s; %s op=%s bucket=%s key=%s%s endpoint=%s status=%d code=\"%s\""
+           " message=\"%s\"%s%s request=%s",
+           rc == ERR_FORMAT ? "an answer of the store cannot be true" : "the store refused a request",
+           advice_for (c, rc), blob_op_name (c->op), s->bucket, s->prefix,
            key, s->origin, c->resp.status, what, c->error.message, region[0] ? " right-region=" : "", region,
            c->resp.request_id);
 }

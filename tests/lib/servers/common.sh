@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 # common.sh - shared by the scripts that start a server for tests.  Sourced.
 #
-# Each script:  NAME.sh start DIR PORT | stop DIR | url DIR [PATH] | env DIR | build
+# Each script:  NAME.sh start DIR PORT | stop DIR | url DIR [PATH] | env DIR | writer DIR | build
 #   start   on 127.0.0.1:PORT, all files below DIR, returns when it answers; makes the bucket "coffer"
 #   stop    ends the processes that start began, and only those
 #   url     the store's URL for a prefix in the bucket
 #   env     the credentials as shell assignments
+#   writer  (radosgw, versitygw) makes a user who may put, get and list in the bucket, but not delete;
+#           prints the credentials as env does
 #   build   only makes the program, where it is built from source
 # Programs that are built are kept in COFFER_SERVERS (default: ./servers of the build directory).
 
@@ -71,9 +73,12 @@ is_up() {
 # make_bucket PORT KEY SECRET: a signed PUT; a bucket that exists is fine
 make_bucket() {
   local status
-  status=$(curl -s -o /dev/null -w '%{http_code}' --noproxy '*' --aws-sigv4 aws:amz:us-east-1:s3 -u "$2:$3" \
+  for _ in $(seq 50); do status=$(curl -s -o /dev/null -w '%{http_code}' --noproxy '*' --aws-sigv4 aws:amz:us-east-1:s3 -u "$2:$3" \
     -H 'x-amz-content-sha256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855' \
     -X PUT "http://127.0.0.1:$1/$BUCKET")
+    [ "$status" = 503 ] || break # ready, and yet not
+    sleep 0.2
+  done
   case $status in
   200 | 409) ;;
   *) die "cannot make the bucket: status $status" ;;
@@ -87,4 +92,20 @@ print_url() {
 print_env() {
   echo "export AWS_ACCESS_KEY_ID=$1 AWS_SECRET_ACCESS_KEY=$2 AWS_EC2_METADATA_DISABLED=true"
   echo "unset AWS_SESSION_TOKEN AWS_PROFILE AWS_CA_BUNDLE"
+}
+
+# put_policy PORT KEY SECRET PRINCIPAL_JSON: lets PRINCIPAL put, get and list, and no more
+put_policy() {
+  local body status hash
+  body='{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":'$4',
+"Action":["s3:PutObject","s3:GetObject","s3:ListBucket"],
+"Resource":["arn:aws:s3:::'$BUCKET'","arn:aws:s3:::'$BUCKET'/*"]}]}'
+  hash=$(printf %s "$body" | sha256sum | cut -d' ' -f1)
+  for _ in $(seq 50); do status=$(curl -s -o /dev/null -w '%{http_code}' --noproxy '*' --aws-sigv4 aws:amz:us-east-1:s3 -u "$2:$3" \
+    -H "x-amz-content-sha256: $hash" -H 'Content-Type: application/json' -X PUT --data-binary "$body" \
+    "http://127.0.0.1:$1/$BUCKET?policy=")
+  case $status in
+  200 | 204) ;;
+  *) die "cannot set the bucket's policy: status $status" ;;
+  esac
 }

@@ -130,5 +130,12 @@ stop)
   ;;
 url) print_url "$@" ;;
 env) print_env $KEY $SECRET ;;
+writer)
+  radosgw-admin -c "$2/ceph.conf" user info --uid writer >/dev/null 2>&1 \
+    || radosgw-admin -c "$2/ceph.conf" user create --uid writer --display-name writer \
+      --access-key AKWRITER --secret-key skwriter0000000000000 >/dev/null || die "cannot make the user"
+  put_policy "$(cat "$2/port")" $KEY $SECRET '{"AWS":["arn:aws:iam:::user/writer"]}'
+  print_env AKWRITER skwriter0000000000000
+  ;;
 *) die "usage: radosgw.sh {start DIR PORT|stop DIR|url DIR [PATH]|env DIR|build}" ;;
 esac
