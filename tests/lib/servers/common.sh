@@ -73,9 +73,10 @@ is_up() {
 # make_bucket PORT KEY SECRET: a signed PUT; a bucket that exists is fine
 make_bucket() {
   local status
-  for _ in $(seq 50); do status=$(curl -s -o /dev/null -w '%{http_code}' --noproxy '*' --aws-sigv4 aws:amz:us-east-1:s3 -u "$2:$3" \
-    -H 'x-amz-content-sha256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855' \
-    -X PUT "http://127.0.0.1:$1/$BUCKET")
+  for _ in $(seq 50); do
+    status=$(curl -s -o /dev/null -w '%{http_code}' --noproxy '*' --aws-sigv4 aws:amz:us-east-1:s3 -u "$2:$3" \
+      -H 'x-amz-content-sha256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855' \
+      -X PUT "http://127.0.0.1:$1/$BUCKET")
     [ "$status" = 503 ] || break # ready, and yet not
     sleep 0.2
   done
@@ -101,7 +102,7 @@ put_policy() {
 "Action":["s3:PutObject","s3:GetObject","s3:ListBucket"],
 "Resource":["arn:aws:s3:::'$BUCKET'","arn:aws:s3:::'$BUCKET'/*"]}]}'
   hash=$(printf %s "$body" | sha256sum | cut -d' ' -f1)
-  for _ in $(seq 50); do status=$(curl -s -o /dev/null -w '%{http_code}' --noproxy '*' --aws-sigv4 aws:amz:us-east-1:s3 -u "$2:$3" \
+  status=$(curl -s -o /dev/null -w '%{http_code}' --noproxy '*' --aws-sigv4 aws:amz:us-east-1:s3 -u "$2:$3" \
     -H "x-amz-content-sha256: $hash" -H 'Content-Type: application/json' -X PUT --data-binary "$body" \
     "http://127.0.0.1:$1/$BUCKET?policy=")
   case $status in
