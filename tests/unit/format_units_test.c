@@ -48,7 +48,9 @@ test_frame (void **state)
   memset (raw, 0, sizeof raw);
   frame_encode (&f, raw);
   assert_int_equal (frame_decode (raw, sizeof raw, &got), 0);
-  assert_memory_equal (&got, &f, sizeof f);
+  assert_true (got.type == f.type && got.codec == f.codec && got.generation == f.generation);
+  assert_true (got.aead == f.aead && got.plain_len == f.plain_len);
+  assert_memory_equal (got.nonce, f.nonce, NONCE_LEN);
   assert_int_equal (frame_decode (raw, UNIT_OVERHEAD, &got), ERR_FORMAT);
   assert_int_equal (frame_decode (raw, UNIT_OVERHEAD + 1, &got), 0);
   f.plain_len++;
@@ -140,7 +142,8 @@ test_extents (void **state)
   struct extent whole = { .len = 4096, .kind = EXTENT_DATA,
                           .ref = example_ref (1, 0, 4096) }, got, e;
   assert_true (extent_is_taken (&whole, &got));
-  assert_memory_equal (&got, &whole, sizeof got);
+  assert_true (got.kind == EXTENT_DATA && got.len == 4096 && got.chunk_off == 0);
+  assert_memory_equal (got.ref.id, whole.ref.id, ID_LEN);
   e = whole, e.chunk_off = 1, e.len = 4095;
   assert_true (extent_is_taken (&e, &got));
   assert_int_equal (got.chunk_off, 1);
