@@ -46,7 +46,8 @@ creds_new (const char *profile, enum creds_imds imds, struct creds **out)
   lock_init (&c->lock, LOCK_BLOB, "creds");
   lock_cond_init (&c->renewed);
   c->imds = imds;
-  struct http_opts opts = { .connect_timeout_ms = METADATA_CONNECT_MS, .stall_timeout_ms = METADATA_STALL_MS };
+  struct http_opts opts = { .connect_timeout_ms = METADATA_CONNECT_MS,
+                            .stall_timeout_ms = METADATA_STALL_MS };
   int rc = http_new (&opts, &c->http);
   if (rc == 0 && profile && !(c->profile = strdup (profile)))
     rc = ERR_NOMEM;
@@ -94,7 +95,8 @@ look_up (struct creds *c, struct aws_creds *out)
       && creds_from_imds (c->http, out) == 0)
     rc = 0; /* no service there is the usual case: no error of its own */
   if (rc == ERR_MISSING) {
-    log_err ("no credentials for the store; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or add a"
+    log_err ("no credentials for the store; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "
+             "add a"
              " profile to ~/.aws/credentials profile=%s", creds_profile_name (c->profile));
     return ERR_DENIED;
   }

@@ -76,7 +76,8 @@ is_section (char *line, const char *name, bool is_config)
 
 /* The value of KEY in section NAME of the file at PATH. */
 static bool
-find_value (const char *path, const char *name, bool is_config, const char *key, char *out, size_t cap)
+find_value (const char *path, const char *name, bool is_config, const char *key, char *out,
+            size_t cap)
 {
   FILE *f = fopen (path, "re");
   if (!f)
@@ -120,7 +121,8 @@ int
 creds_from_files (const char *profile, struct aws_creds *out)
 {
   if (!creds_file_value (profile, "aws_access_key_id", out->access_key, sizeof out->access_key)
-      || !creds_file_value (profile, "aws_secret_access_key", out->secret_key, sizeof out->secret_key))
+      || !creds_file_value (profile, "aws_secret_access_key", out->secret_key,
+                            sizeof out->secret_key))
     return ERR_MISSING;
   if (!creds_file_value (profile, "aws_session_token", out->token, sizeof out->token))
     out->token[0] = '\0';

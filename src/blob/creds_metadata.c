@@ -109,7 +109,8 @@ creds_from_imds (struct http *h, struct aws_creds *out)
     size_t n = 0;
     while (n < role.len && role.data[n] > ' ' && role.data[n] < 0x7f && role.data[n] != '/')
       n++;
-    snprintf (url, sizeof url, "%.*s" ROLE_PATH "%.*s", base_len, base, (int) n, (char *) role.data);
+    snprintf (url, sizeof url, "%.*s" ROLE_PATH "%.*s", base_len, base, (int) n,
+              (char *) role.data);
     rc = n ? ask (h, "GET", url, header, &answer) : ERR_MISSING;
   }
   if (rc == 0)

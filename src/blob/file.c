@@ -84,8 +84,9 @@ open_tmp (struct blob_file *f, char *name, int *fd)
   return *fd >= 0 ? 0 : file_err (errno);
 }
 
-/* Packs go past the page cache: nobody reads them soon, the copy costs a third of a CPU second per GiB
- * (and as much again where a virtual machine touches the memory first), and the host's own data stays. */
+/* Packs go past the page cache: nobody reads them soon, the copy costs a third of a CPU second per
+ * GiB (and as much again where a virtual machine touches the memory first), and the host's own data
+ * stays. */
 #define FILE_DIRECT_MIN (1u << 20)
 #define FILE_ALIGN 4096u
 
@@ -100,7 +101,8 @@ static int
 write_all (int fd, const uint8_t *p, size_t len, const struct blob_put_opts *opts)
 {
   size_t done = 0;
-  bool is_direct = len >= FILE_DIRECT_MIN && (uintptr_t) p % FILE_ALIGN == 0 && set_direct (fd, true);
+  bool is_direct = len >= FILE_DIRECT_MIN && (uintptr_t) p % FILE_ALIGN == 0
+    && set_direct (fd, true);
   while (done < len) {
     size_t n = len - done;
     if (opts->progress && n > FILE_STEP)

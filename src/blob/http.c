@@ -13,7 +13,8 @@
 
 #define POLL_MS 500                 /* how often a silent transfer looks at its deadlines */
 #define GRACE_NS (30 * NS_PER_S)    /* of the total time, for what is not bytes */
-#define KERNEL_BUFFER_MAX (4u << 20) /* what may still be on its way when all is handed to the kernel */
+/* what may still be on its way when all is handed to the kernel */
+#define KERNEL_BUFFER_MAX (4u << 20)
 
 static void
 init_curl (void)
@@ -30,7 +31,8 @@ http_new (const struct http_opts *opts, struct http **out)
   if (!h)
     return ERR_NOMEM;
   lock_init (&h->lock, LOCK_BLOB, "http");
-  h->connect_timeout_ms = opts->connect_timeout_ms ? opts->connect_timeout_ms : HTTP_CONNECT_TIMEOUT_MS;
+  h->connect_timeout_ms = opts->connect_timeout_ms ? opts->connect_timeout_ms
+    : HTTP_CONNECT_TIMEOUT_MS;
   h->stall_timeout_ms = opts->stall_timeout_ms ? opts->stall_timeout_ms : HTTP_STALL_TIMEOUT_MS;
   h->up = opts->up;
   h->down = opts->down;
@@ -226,7 +228,8 @@ check_time (const struct http_transfer *t)
   int64_t stall = t->http->stall_timeout_ms * NS_PER_MS
                   + (t->received ? 0 : (int64_t) queued * NS_PER_S / HTTP_MIN_RATE);
   int64_t bytes = (int64_t) (t->req->body_len + t->received);
-  int64_t total = GRACE_NS + t->http->stall_timeout_ms * NS_PER_MS + bytes / HTTP_MIN_RATE * NS_PER_S;
+  int64_t total = GRACE_NS + t->http->stall_timeout_ms * NS_PER_MS;
+  total += bytes / HTTP_MIN_RATE * NS_PER_S;
   if (now - t->moved_at > stall || now - t->began > total)
     return ERR_AGAIN;
   return 0;

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* http - HTTP/1.1 requests over connections that are kept and reused.
  *
- * A request runs in the caller's thread on a connection of its own from the pool, and ends as soon as
- * http_cancel is called, no byte moves for stall_timeout_ms, or its time is over (30 s and what its
- * bytes take at HTTP_MIN_RATE).  Time spent waiting for the throttle counts for neither.
+ * A request runs in the caller's thread on a connection of its own from the pool, and ends as soon
+ * as http_cancel is called, no byte moves for stall_timeout_ms, or its time is over (30 s and what
+ * its bytes take at HTTP_MIN_RATE).  Time spent waiting for the throttle counts for neither.
  *
- * Every byte pays the throttle: bodies in steps of at most HTTP_STEP before they go out or as they come
- * in, headers when they are known.  TLS 1.2 or newer, certificates and names checked; redirects are
- * not followed (credentials go to no other host).  Nothing is retried, except that a request on a kept
- * connection that turns out to be closed is sent once more (response.was_resent).
+ * Every byte pays the throttle: bodies in steps of at most HTTP_STEP before they go out or as they
+ * come in, headers when they are known.  TLS 1.2 or newer, certificates and names checked;
+ * redirects are not followed (credentials go to no other host).  Nothing is retried, except that a
+ * request on a kept connection that turns out to be closed is sent once more (response.was_resent).
  *
  * Threads: any.  `lock` guards the lists of connections only. */
 #ifndef COFFER_BLOB_HTTP_H

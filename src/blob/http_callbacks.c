@@ -83,7 +83,8 @@ http_on_receive (char *p, size_t size, size_t n, void *ctx)
   size_t len = size * n;
   meter_bytes (t->http->meter, 0, len);
   for (size_t paid = 0; paid < len && t->rc == 0;) {
-    size_t step = throttle_set_step (&t->http->down, len - paid < HTTP_STEP ? len - paid : HTTP_STEP);
+    size_t step = throttle_set_step (&t->http->down, len - paid < HTTP_STEP ? len - paid
+                                     : HTTP_STEP);
     t->rc = http_pay (t, &t->http->down, step);
     paid += step;
   }
@@ -119,7 +120,8 @@ parse_range (struct http_response *r, const char *s)
 {
   unsigned long long from, to, size;
   int end = 0;
-  if (sscanf (s, "bytes %20llu-%20llu/%20llu%n", &from, &to, &size, &end) == 3 && !s[end] && from <= to
+  if (sscanf (s, "bytes %20llu-%20llu/%20llu%n", &from, &to, &size, &end) == 3 && !s[end]
+      && from <= to
       && to < size) {
     r->range_from = from;
     r->range_to = to;

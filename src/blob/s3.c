@@ -23,7 +23,8 @@ base64_sha256 (const uint8_t hash[32], char out[45])
 {
   static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   for (int i = 0, o = 0; i < 33; i += 3, o += 4) {
-    unsigned v = (unsigned) hash[i] << 16 | (unsigned) hash[i + 1] << 8 | (i + 2 < 32 ? hash[i + 2] : 0u);
+    unsigned v = (unsigned) hash[i] << 16 | (unsigned) hash[i + 1] << 8 | (i + 2 < 32 ? hash[i + 2]
+                                                                           : 0u);
     out[o] = digits[v >> 18];
     out[o + 1] = digits[v >> 12 & 63];
     out[o + 2] = digits[v >> 6 & 63];
@@ -73,7 +74,8 @@ put_single (struct blob_s3 *s, const char *key, const void *data, size_t len,
 }
 
 static int
-s3_put (struct blob *b, const char *key, const void *data, size_t len, const struct blob_put_opts *opts)
+s3_put (struct blob *b, const char *key, const void *data, size_t len,
+        const struct blob_put_opts *opts)
 {
   struct blob_s3 *s = of (b);
   if (!atomic_exchange (&s->is_swept, true))
@@ -116,7 +118,8 @@ s3_get (struct blob *b, const char *key, uint64_t off, size_t len, void *out)
   if (rc == 0) {
     rc = check_range (&c, off, len);
     if (rc == ERR_FORMAT)
-      snprintf (c.resp.failure, sizeof c.resp.failure, "another range than %s: status %d, %llu bytes",
+      snprintf (c.resp.failure, sizeof c.resp.failure,
+                "another range than %s: status %d, %llu bytes",
                 range, c.resp.status, (unsigned long long) c.resp.body_len);
     if (rc != 0)
       s3_tell (s, &c, rc);
@@ -132,7 +135,8 @@ s3_get_all (struct blob *b, const char *key, struct buf *out)
   struct s3_call c = { .op = BLOB_OP_GET, .method = "GET", .key = key, .sink = out };
   int rc = s3_run (of (b), &c);
   if (rc == 0 && (c.resp.status != 200
-                  || (c.resp.content_length >= 0 && (uint64_t) c.resp.content_length != c.resp.body_len)))
+                  || (c.resp.content_length >= 0
+                      && (uint64_t) c.resp.content_length != c.resp.body_len)))
     rc = ERR_FORMAT;
   if (rc != 0)
     out->len = before;
@@ -148,7 +152,8 @@ s3_head (struct blob *b, const char *key, struct blob_info *out)
   if (rc == 0 && c.resp.content_length < 0)
     rc = ERR_FORMAT;
   if (rc == 0)
-    *out = (struct blob_info){ .size = (uint64_t) c.resp.content_length, .mtime = c.resp.last_modified_ns };
+    *out = (struct blob_info){ .size = (uint64_t) c.resp.content_length,
+                               .mtime = c.resp.last_modified_ns };
   s3_call_release (&c);
   return rc;
 }

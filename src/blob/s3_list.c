@@ -14,7 +14,8 @@
 #include "blob/s3_priv.h"
 
 #define PAGE 1000
-#define PAGE_BYTES_MAX (4u << 20) /* 1000 entries of the longest keys, each byte an entity, and names around */
+/* 1000 entries of the longest keys, each byte an entity, and names around */
+#define PAGE_BYTES_MAX (4u << 20)
 #define TOKEN_MAX 2048
 
 int64_t
@@ -53,7 +54,8 @@ static int
 page_text (void *ctx, const char *parent, const char *name, const char *text)
 {
   struct page *p = ctx;
-  bool is_object = strcmp (parent, "Contents") == 0, is_prefix = strcmp (parent, "CommonPrefixes") == 0;
+  bool is_object = strcmp (parent, "Contents") == 0,
+    is_prefix = strcmp (parent, "CommonPrefixes") == 0;
   if ((is_object && strcmp (name, "Key") == 0) || (is_prefix && strcmp (name, "Prefix") == 0)) {
     free (p->next.key);
     p->next.key = strdup (text);
@@ -177,7 +179,8 @@ s3_list (struct blob *b, const char *prefix, const char *start_after, bool is_de
     full = NULL;
     return ERR_NOMEM;
   }
-  struct listing l = { .s = s, .prefix = full, .start_after = start_after, .is_delimited = is_delimited,
+  struct listing l = { .s = s, .prefix = full, .start_after = start_after,
+                       .is_delimited = is_delimited,
                        .fn = fn, .ctx = ctx };
   if (start_after[0])
     snprintf (l.last, sizeof l.last, "%s%s", s->prefix, start_after);
@@ -283,7 +286,8 @@ delete_batch (struct blob_s3 *s, const char *const *keys, size_t n)
   char md5[25];
   buf_init (&body, PAGE_BYTES_MAX);
   buf_init (&answer, PAGE_BYTES_MAX);
-  buf_printf (&body, "<Delete xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Quiet>true</Quiet>");
+  buf_printf (&body, "<Delete "
+              "xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Quiet>true</Quiet>");
   for (size_t i = 0; i < n; i++) {
     buf_printf (&body, "<Object><Key>");
     put_escaped (&body, s->prefix);
@@ -295,7 +299,8 @@ delete_batch (struct blob_s3 *s, const char *const *keys, size_t n)
     return buf_error (&body);
   if (!base64_md5 (&body, md5))
     return ERR_IO; /* a library without MD5: the caller falls back to single deletes */
-  struct s3_call c = { .op = BLOB_OP_DELETE, .method = "POST", .body = body.data, .body_len = body.len,
+  struct s3_call c = { .op = BLOB_OP_DELETE, .method = "POST", .body = body.data,
+                       .body_len = body.len,
                        .sink = &answer, .is_quiet = true };
   s3_add_query (&c, "delete", "");
   s3_add_header (&c, "Content-MD5", md5);

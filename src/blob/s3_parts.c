@@ -14,7 +14,8 @@
 #include "blob/s3_priv.h"
 
 #define PARTS_MAX 10000 /* S3's */
-#define PART_TRIES 4    /* a part that fails is sent again alone; then the whole put is the caller's to retry */
+/* a part that fails is sent again alone; then the whole put is the caller's to retry */
+#define PART_TRIES 4
 #define ANSWER_MAX (1u << 20)
 #define ORPHAN_AGE (24 * 3600 * NS_PER_S)
 #define ETAG_LEN 128
@@ -54,13 +55,15 @@ begin_upload (struct upload *u)
 {
   AUTO_BUF answer;
   buf_init (&answer, ANSWER_MAX);
-  struct s3_call c = { .op = BLOB_OP_PUT, .method = "POST", .key = u->key, .body = "", .sink = &answer };
+  struct s3_call c = { .op = BLOB_OP_PUT, .method = "POST", .key = u->key, .body = "",
+                       .sink = &answer };
   s3_add_query (&c, "uploads", "");
   int rc = s3_run (u->s, &c);
   struct wanted w = { .name = "UploadId", .out = u->id, .cap = sizeof u->id };
   struct s3_xml_handler h = { .text = take_wanted, .ctx = &w };
   if (rc == 0
-      && (s3_xml_parse (answer.data, answer.len, "InitiateMultipartUploadResult", &h) != 0 || !u->id[0]))
+      && (s3_xml_parse (answer.data, answer.len, "InitiateMultipartUploadResult", &h) != 0
+          || !u->id[0]))
     rc = ERR_FORMAT;
   s3_call_release (&c);
   return rc;
@@ -73,7 +76,8 @@ abort_upload (struct blob_s3 *s, const char *key, const char *id)
   s3_add_query (&c, "uploadId", id);
   int rc = s3_run (s, &c);
   if (rc != 0 && rc != ERR_MISSING)
-    log_debug ("cannot abort an upload; it is swept a day later key=%s%s err=\"%s\"", s->prefix, key,
+    log_debug ("cannot abort an upload; it is swept a day later key=%s%s err=\"%s\"", s->prefix,
+               key,
                err_str (rc));
   s3_call_release (&c);
 }
@@ -92,7 +96,8 @@ send_part (struct upload *u, size_t i)
   snprintf (number, sizeof number, "%zu", i + 1);
   u->before = (uint64_t) i * u->part_bytes;
   size_t n = u->len - u->before < u->part_bytes ? u->len - u->before : u->part_bytes;
-  struct s3_call c = { .op = BLOB_OP_PUT, .method = "PUT", .key = u->key, .body = u->data + u->before,
+  struct s3_call c = { .op = BLOB_OP_PUT, .method = "PUT", .key = u->key,
+                       .body = u->data + u->before,
                        .body_len = n, .progress = u->opts->progress ? on_part_progress : NULL,
                        .progress_ctx = u };
   s3_add_query (&c, "partNumber", number);
@@ -122,8 +127,8 @@ send_parts (struct upload *u)
   return 0;
 }
 
-/* The ETag that S3 gives an object in parts: MD5 of the parts' MD5s, then their number.  False where
- * the parts' are no MD5 (some encryptions). */
+/* The ETag that S3 gives an object in parts: MD5 of the parts' MD5s, then their number.  False
+ * where the parts' are no MD5 (some encryptions). */
 static bool
 expected_etag (const struct upload *u, char *out, size_t cap)
 {
@@ -177,7 +182,8 @@ complete_once (struct upload *u, const struct buf *body)
     char etag[ETAG_LEN] = "";
     struct wanted w = { .name = "ETag", .out = etag, .cap = sizeof etag };
     struct s3_xml_handler h = { .text = take_wanted, .ctx = &w };
-    if (s3_xml_parse (answer.data, answer.len, "CompleteMultipartUploadResult", &h) != 0 || !etag[0])
+    if (s3_xml_parse (answer.data, answer.len, "CompleteMultipartUploadResult", &h) != 0
+        || !etag[0])
       rc = ERR_AGAIN; /* cut, or no answer at all: ask again */
   }
   u->is_doubtful |= c.resp.was_resent || err_is_transient (rc);
@@ -192,7 +198,8 @@ complete_upload (struct upload *u)
   buf_init (&body, ANSWER_MAX * 4);
   buf_printf (&body, "<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">");
   for (size_t i = 0; i < u->part_count; i++)
-    buf_printf (&body, "<Part><PartNumber>%zu</PartNumber><ETag>%s</ETag></Part>", i + 1, u->etags[i]);
+    buf_printf (&body, "<Part><PartNumber>%zu</PartNumber><ETag>%s</ETag></Part>", i + 1,
+                u->etags[i]);
   buf_printf (&body, "</CompleteMultipartUpload>");
   int rc = buf_error (&body);
   if (rc != 0)
@@ -203,7 +210,8 @@ complete_upload (struct upload *u)
     clock_sleep ((NS_PER_S / 5) << tries);
     rc = http_is_cancelled (u->s->http) ? ERR_CANCELLED : complete_once (u, &body);
   }
-  if (u->is_doubtful && (rc == ERR_MISSING || rc == ERR_EXISTS || err_is_transient (rc)) && is_completed (u))
+  if (u->is_doubtful && (rc == ERR_MISSING || rc == ERR_EXISTS || err_is_transient (rc))
+      && is_completed (u))
     return 0;
   return rc == ERR_MISSING ? ERR_AGAIN : rc;
 }

@@ -38,7 +38,8 @@ struct s3_call {
   enum blob_op op;
   const char *method;
   const char *key; /* NULL: the bucket */
-  struct sigv4_pair query[S3_PAIRS_MAX], headers[S3_PAIRS_MAX]; /* headers: besides those of every call */
+  /* headers: besides those of every call */
+  struct sigv4_pair query[S3_PAIRS_MAX], headers[S3_PAIRS_MAX];
   size_t query_count, header_count;
   const void *body;
   size_t body_len;

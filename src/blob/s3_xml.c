@@ -78,7 +78,8 @@ on_end (void *ctx, const XML_Char *name)
 }
 
 static void XMLCALL
-on_doctype (void *ctx, const XML_Char *name, const XML_Char *sysid, const XML_Char *pubid, int has_subset)
+on_doctype (void *ctx, const XML_Char *name, const XML_Char *sysid, const XML_Char *pubid,
+            int has_subset)
 {
   stop (ctx, ERR_FORMAT); /* no server of ours sends one; it could define entities */
 }

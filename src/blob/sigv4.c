@@ -30,7 +30,8 @@ hmac (const void *key, size_t key_len, const void *p, size_t n, uint8_t out[32])
 static bool
 is_unreserved (char c)
 {
-  return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.'
+  return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-'
+    || c == '.'
          || c == '_' || c == '~';
 }
 

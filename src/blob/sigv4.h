@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sigv4 - AWS Signature Version 4 in the Authorization header.
  *
- * Everything is given decoded and is encoded here once, so what is signed and what is sent come from
- * the same function (sigv4_encode, sigv4_query).  Judged by the published vectors (tests/data/
+ * Everything is given decoded and is encoded here once, so what is signed and what is sent come
+ * from the same function (sigv4_encode, sigv4_query).  Judged by the published vectors (tests/data/
  * signing-vectors) and by the examples of the S3 manual.
  *
- * Pure but for the hashes: no clock, no log.  A signature is not secret, the secret key is: it is not
- * kept, and what is derived from it is wiped. */
+ * Pure but for the hashes: no clock, no log.  A signature is not secret, the secret key is: it is
+ * not kept, and what is derived from it is wiped. */
 #ifndef COFFER_BLOB_SIGV4_H
 #define COFFER_BLOB_SIGV4_H
 

@@ -179,7 +179,8 @@ open_backend (const struct url *u, const struct blob_open_opts *opts, struct blo
     return rc != 0 ? rc : blob_memory_new (out);
   }
   if (strcmp (u->scheme, "s3") == 0) {
-    static const char *const known[] = { "endpoint", "path-style", "region", "ca-file", "profile", "imds",
+    static const char *const known[] = { "endpoint", "path-style", "region", "ca-file", "profile",
+                                         "imds",
                                          "unsigned-payload", "if-none-match", NULL };
     int rc = check_params (u, known);
     return rc != 0 ? rc : blob_s3_open (u, opts, out);

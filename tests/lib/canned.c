@@ -83,7 +83,8 @@ canned_start (struct canned *c, const struct canned_answer *answers, size_t n)
   c->answer_count = n;
   c->listener = socket (AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (c->listener < 0 || bind (c->listener, (struct sockaddr *) &a, sizeof a) != 0
-      || listen (c->listener, 16) != 0 || getsockname (c->listener, (struct sockaddr *) &a, &len) != 0) {
+      || listen (c->listener, 16) != 0
+      || getsockname (c->listener, (struct sockaddr *) &a, &len) != 0) {
     perror ("canned");
     abort ();
   }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* canned - an HTTP server of a few canned answers, for tests of clients.
  *
- * Each request that arrives gets the next answer, byte for byte; the requests are kept for the test to
- * look at.  Answers are written raw: a test can send a wrong length, half an answer, or none at all.
- * After an answer whose `closes` is set the connection is closed.  One request at a time,
+ * Each request that arrives gets the next answer, byte for byte; the requests are kept for the test
+ * to look at.  Answers are written raw: a test can send a wrong length, half an answer, or none at
+ * all. After an answer whose `closes` is set the connection is closed.  One request at a time,
  * on any number of connections one after the other. */
 #ifndef COFFER_TESTS_CANNED_H
 #define COFFER_TESTS_CANNED_H

@@ -3,12 +3,13 @@
  *
  *   delayproxy LISTEN_PORT SERVER_PORT DELAY_MS
  *
- * Both ports are on 127.0.0.1.  Every byte that the server sends reaches the client DELAY_MS later; what
- * the client sends goes through at once; so a request and its reply take one DELAY_MS more, and many
- * connections or long replies lose no throughput.  Setting up a connection costs DELAY_MS as well.
+ * Both ports are on 127.0.0.1.  Every byte that the server sends reaches the client DELAY_MS later;
+ * what the client sends goes through at once; so a request and its reply take one DELAY_MS more,
+ * and many connections or long replies lose no throughput.  Setting up a connection costs DELAY_MS
+ * as well.
  *
- * One thread, epoll and splice: a reply waits in a pipe, not in this process.  Prints "ready" when it
- * listens; ends on SIGTERM. */
+ * One thread, epoll and splice: a reply waits in a pipe, not in this process.  Prints "ready" when
+ * it listens; ends on SIGTERM. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -25,7 +26,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PIPE_BYTES (1 << 20) /* the most a reply may be ahead of the client; the rest waits in the server */
+/* the most a reply may be ahead of the client; the rest waits in the server */
+#define PIPE_BYTES (1 << 20)
 #define MARKS 4096           /* pieces of a reply whose time has not come */
 
 struct mark {
@@ -118,14 +120,16 @@ static bool
 take_in (struct flow *f, int64_t now)
 {
   while (!f->has_ended && f->count < MARKS) {
-    ssize_t n = splice (f->from, NULL, f->pipe[1], NULL, PIPE_BYTES, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
+    ssize_t n = splice (f->from, NULL, f->pipe[1], NULL, PIPE_BYTES,
+                        SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
     if (n < 0)
       return errno == EAGAIN || errno == EINTR;
     if (n == 0) {
       f->has_ended = true;
       break;
     }
-    f->marks[(f->head + f->count++) % MARKS] = (struct mark){ .due = now + f->delay_ns, .n = (size_t) n };
+    f->marks[(f->head + f->count++) % MARKS] = (struct mark){ .due = now + f->delay_ns,
+                                                              .n = (size_t) n };
     f->held += (size_t) n;
   }
   return true;

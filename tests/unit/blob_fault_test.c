@@ -53,7 +53,8 @@ static void
 test_grammar (void **state)
 {
   struct fault_rule r[4];
-  assert_int_equal (fault_rules_parse ("put:packs/@3+2=fail:full; get=corrupt:7", r, 4), ERR_INVALID);
+  assert_int_equal (fault_rules_parse ("put:packs/@3+2=fail:full; get=corrupt:7", r, 4),
+                    ERR_INVALID);
   assert_int_equal (fault_rules_parse ("put:packs/@3+2=fail:full;get:^gc=corrupt:7;", r, 4), 2);
   assert_int_equal (r[0].op, FAULT_OP_PUT);
   assert_string_equal (r[0].key, "packs/");
@@ -64,7 +65,8 @@ test_grammar (void **state)
   assert_string_equal (r[1].key, "gc");
   assert_int_equal (r[1].arg, 7);
   static const char *const bad[] = { "put", "=fail", "puts=fail", "put=", "put=fails", "put@0=fail",
-                                     "put@x=fail", "put=fail:odd", "get=corrupt:x", "get=truncate", "put@1+=fail" };
+                                     "put@x=fail", "put=fail:odd", "get=corrupt:x", "get=truncate",
+                                     "put@1+=fail" };
   for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
     assert_int_equal (fault_rules_parse (bad[i], r, 4), ERR_INVALID);
   assert_int_equal (fault_rules_parse ("a=dead", r, 4), ERR_INVALID);

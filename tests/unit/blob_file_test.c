@@ -102,7 +102,8 @@ static void
 test_tmp (void **state)
 {
   assert_int_equal (put ("x", "text"), 0);
-  assert_int_equal (blob_put (store, "x", "t", 1, &(struct blob_put_opts){ .if_absent = true }), ERR_EXISTS);
+  assert_int_equal (blob_put (store, "x", "t", 1, &(struct blob_put_opts){ .if_absent = true }),
+                    ERR_EXISTS);
   assert_int_equal (put ("x/below", "t"), ERR_INVALID); /* "x" is an object */
   assert_int_equal (tmp_count (), 0);
   int fd = open (path_of (".tmp/old"), O_CREAT | O_WRONLY, 0600);
@@ -213,7 +214,8 @@ test_full (void **state)
 {
   struct blob *b;
   char script[256];
-  snprintf (script, sizeof script, "mkdir -p '%s/m' && mount -t tmpfs -o size=512k none '%s/m' 2>/dev/null",
+  snprintf (script, sizeof script,
+            "mkdir -p '%s/m' && mount -t tmpfs -o size=512k none '%s/m' 2>/dev/null",
             dir, dir);
   if (geteuid () != 0 || system (script) != 0)
     skip ();

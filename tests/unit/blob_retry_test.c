@@ -48,7 +48,8 @@ unstack (void **state)
 static int
 put (const char *key, const char *text, bool if_absent)
 {
-  return blob_put (store, key, text, strlen (text), &(struct blob_put_opts){ .if_absent = if_absent });
+  return blob_put (store, key, text, strlen (text),
+                   &(struct blob_put_opts){ .if_absent = if_absent });
 }
 
 static void
@@ -96,7 +97,8 @@ static void
 test_gives_up (void **state)
 {
   static const struct { enum retry_preset preset; int64_t seconds; } cases[]
-      = { { RETRY_QUICK, 5 }, { RETRY_STANDARD, 60 }, { RETRY_AGGRESSIVE, 300 }, { RETRY_PATIENT, 3600 } };
+      = { { RETRY_QUICK, 5 }, { RETRY_STANDARD, 60 }, { RETRY_AGGRESSIVE, 300 },
+          { RETRY_PATIENT, 3600 } };
   for (size_t i = 0; i < 4; i++) {
     stack ("put@1+0=fail:throttled", cases[i].preset, false);
     int64_t before = clock_now ();
@@ -172,7 +174,8 @@ cut (void *ctx, const struct blob_entry *e)
 
 /* A backend whose listing breaks after some entries, thrice. */
 static int
-breaking_list (struct blob *b, const char *prefix, const char *after, bool is_delimited, blob_list_fn fn,
+breaking_list (struct blob *b, const char *prefix, const char *after, bool is_delimited,
+               blob_list_fn fn,
                void *ctx)
 {
   struct cutter c = { fn, ctx, fail_after > 0 ? 5 : -1 };
@@ -331,7 +334,8 @@ test_breaker_spares (void **state)
   assert_int_equal (s.breaker, BREAKER_CLOSED);
 }
 
-/* A brown-out: half of all calls fail, also after they were done; nothing of it reaches the caller. */
+/* A brown-out: half of all calls fail, also after they were done; nothing of it reaches the
+ * caller. */
 static void
 test_brownout (void **state)
 {

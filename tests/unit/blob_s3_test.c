@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The S3 client against canned answers: it never takes what cannot be true, and mends what it can. */
+/* The S3 client against canned answers: it never takes what cannot be true, and mends what it
+ * can. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -22,19 +23,24 @@
 #define DATE "Date: Sat, 21 Nov 2026 10:00:00 GMT\r\n"
 #define OK_EMPTY { .bytes = "HTTP/1.1 200 OK\r\n" DATE "Content-Length: 0\r\n\r\n" }
 #define ERROR(status, code)                                                                      \
-  { .bytes = "HTTP/1.1 " status " x\r\n" DATE "Connection: close\r\nContent-Type: application/xml\r\n\r\n" \
-    "<?xml version=\"1.0\"?>\n<Error><Code>" code "</Code><Message>m</Message></Error>", .closes = true }
-#define XML(body) { .bytes = "HTTP/1.1 200 OK\r\n" DATE "Connection: close\r\n\r\n" body, .closes = true }
+  { .bytes = "HTTP/1.1 " status " x\r\n" DATE "Connection: close\r\n"                           \
+             "Content-Type: application/xml\r\n\r\n"                                           \
+             "<?xml version=\"1.0\"?>\n<Error><Code>" code "</Code><Message>m</Message></Error>", \
+    .closes = true }
+#define XML(body)                                                             \
+  { .bytes = "HTTP/1.1 200 OK\r\n" DATE "Connection: close\r\n\r\n" body, .closes = true }
 
 static struct canned server;
 static struct blob *store;
 
 static void
-start_with (const struct canned_answer *answers, size_t n, const char *more, const struct blob_open_opts *opts)
+start_with (const struct canned_answer *answers, size_t n, const char *more,
+            const struct blob_open_opts *opts)
 {
   char url[256];
   canned_start (&server, answers, n);
-  snprintf (url, sizeof url, "s3://bkt/pre?endpoint=http://127.0.0.1:%d&region=us-east-1%s", server.port, more);
+  snprintf (url, sizeof url, "s3://bkt/pre?endpoint=http://127.0.0.1:%d&region=us-east-1%s",
+            server.port, more);
   assert_int_equal (blob_open_url (url, opts, &store), 0);
   ((struct blob_s3 *) store)->is_swept = true; /* the sweep has a test of its own */
 }
@@ -42,7 +48,8 @@ start_with (const struct canned_answer *answers, size_t n, const char *more, con
 static void
 start (const struct canned_answer *answers, size_t n)
 {
-  start_with (answers, n, "", &(struct blob_open_opts){ .retry = RETRY_NONE, .stall_timeout_ms = 1000 });
+  start_with (answers, n, "", &(struct blob_open_opts){ .retry = RETRY_NONE,
+                                                        .stall_timeout_ms = 1000 });
 }
 #define START(...)                                                            \
   do {                                                                        \
@@ -85,19 +92,27 @@ test_get_strict (void **state)
 #define PART(headers, body) "HTTP/1.1 206 Partial Content\r\n" DATE headers "\r\n" body
   static const struct { struct canned_answer a; int rc; } cases[] = {
     { { .bytes = PART ("Content-Length: 4\r\nContent-Range: bytes 2-5/10\r\n", "2345") }, 0 },
-    { { .bytes = PART ("Content-Length: 4\r\nContent-Range: bytes 3-6/10\r\n", "3456") }, ERR_FORMAT },
+    { { .bytes = PART ("Content-Length: 4\r\nContent-Range: bytes 3-6/10\r\n", "3456") },
+      ERR_FORMAT },
     { { .bytes = PART ("Content-Length: 4\r\n", "2345") }, ERR_FORMAT },
-    { { .bytes = PART ("Content-Length: 4\r\nContent-Range: bytes 2-9/10\r\n", "2345") }, ERR_FORMAT },
-    { { .bytes = PART ("Content-Length: 4\r\nContent-Range: pages 2-5/10\r\n", "2345") }, ERR_FORMAT },
-    { { .bytes = PART ("Content-Length: 4\r\nContent-Range: bytes 5-2/10\r\n", "2345") }, ERR_FORMAT },
-    { { .bytes = PART ("Content-Length: 4\r\nContent-Range: bytes 2-5/4\r\n", "2345") }, ERR_FORMAT },
+    { { .bytes = PART ("Content-Length: 4\r\nContent-Range: bytes 2-9/10\r\n", "2345") },
+      ERR_FORMAT },
+    { { .bytes = PART ("Content-Length: 4\r\nContent-Range: pages 2-5/10\r\n", "2345") },
+      ERR_FORMAT },
+    { { .bytes = PART ("Content-Length: 4\r\nContent-Range: bytes 5-2/10\r\n", "2345") },
+      ERR_FORMAT },
+    { { .bytes = PART ("Content-Length: 4\r\nContent-Range: bytes 2-5/4\r\n", "2345") },
+      ERR_FORMAT },
     { { .bytes = PART ("Content-Length: 2\r\nContent-Range: bytes 2-3/4\r\n", "23") }, ERR_LIMIT },
-    { { .bytes = PART ("Content-Length: 2\r\nContent-Range: bytes 2-3/10\r\n", "23") }, ERR_FORMAT },
-    { { .bytes = PART ("Content-Length: 8\r\nContent-Range: bytes 2-9/10\r\n", "23456789") }, ERR_FORMAT },
+    { { .bytes = PART ("Content-Length: 2\r\nContent-Range: bytes 2-3/10\r\n", "23") },
+      ERR_FORMAT },
+    { { .bytes = PART ("Content-Length: 8\r\nContent-Range: bytes 2-9/10\r\n", "23456789") },
+      ERR_FORMAT },
     { { .bytes = "HTTP/1.1 200 OK\r\n" DATE "Content-Length: 10\r\n\r\n0123456789" }, ERR_FORMAT },
     { { .bytes = "HTTP/1.1 200 OK\r\n" DATE "Content-Length: 4\r\n\r\n0123" }, ERR_FORMAT },
     { { .bytes = "HTTP/1.1 204 No Content\r\n" DATE "\r\n" }, ERR_FORMAT },
-    { { .bytes = PART ("Content-Length: 4\r\nContent-Range: bytes 2-5/10\r\n", "23"), .closes = true }, ERR_AGAIN },
+    { { .bytes = PART ("Content-Length: 4\r\nContent-Range: bytes 2-5/10\r\n", "23"),
+        .closes = true }, ERR_AGAIN },
     { { .bytes = NULL }, ERR_AGAIN },
     { { .bytes = "nonsense\r\n\r\n", .closes = true }, ERR_AGAIN },
     { ERROR ("416", "InvalidRange"), ERR_LIMIT },
@@ -137,17 +152,24 @@ static void
 test_errors (void **state)
 {
   static const struct { struct canned_answer a; int rc; } cases[] = {
-    { ERROR ("403", "AccessDenied"), ERR_DENIED },   { ERROR ("403", "SignatureDoesNotMatch"), ERR_DENIED },
-    { ERROR ("503", "SlowDown"), ERR_THROTTLED },    { ERROR ("503", "ServiceUnavailable"), ERR_AGAIN },
+    { ERROR ("403", "AccessDenied"), ERR_DENIED },
+        { ERROR ("403", "SignatureDoesNotMatch"), ERR_DENIED },
+    { ERROR ("503", "SlowDown"), ERR_THROTTLED },
+       { ERROR ("503", "ServiceUnavailable"), ERR_AGAIN },
     { ERROR ("500", "InternalError"), ERR_AGAIN },   { ERROR ("400", "RequestTimeout"), ERR_AGAIN },
-    { ERROR ("403", "QuotaExceeded"), ERR_FULL },    { ERROR ("507", "XMinioStorageFull"), ERR_FULL },
-    { ERROR ("404", "NoSuchBucket"), ERR_MISSING },  { ERROR ("301", "PermanentRedirect"), ERR_DENIED },
+    { ERROR ("403", "QuotaExceeded"), ERR_FULL },
+       { ERROR ("507", "XMinioStorageFull"), ERR_FULL },
+    { ERROR ("404", "NoSuchBucket"), ERR_MISSING },
+     { ERROR ("301", "PermanentRedirect"), ERR_DENIED },
     { ERROR ("400", "AuthorizationHeaderMalformed"), ERR_DENIED },
-    { ERROR ("400", "SomethingNew"), ERR_IO },       { ERROR ("409", "OperationAborted"), ERR_AGAIN },
-    { ERROR ("412", "PreconditionFailed"), ERR_EXISTS }, { ERROR ("501", "NotImplemented"), ERR_IO },
+    { ERROR ("400", "SomethingNew"), ERR_IO },
+          { ERROR ("409", "OperationAborted"), ERR_AGAIN },
+    { ERROR ("412", "PreconditionFailed"), ERR_EXISTS },
+    { ERROR ("501", "NotImplemented"), ERR_IO },
     { { .bytes = "HTTP/1.1 503 x\r\nContent-Length: 6\r\n\r\n<html>" }, ERR_AGAIN },
     { { .bytes = "HTTP/1.1 429 x\r\nContent-Length: 0\r\n\r\n" }, ERR_THROTTLED },
-    { { .bytes = "HTTP/1.1 307 x\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n" }, ERR_DENIED },
+    { { .bytes = "HTTP/1.1 307 x\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n" },
+      ERR_DENIED },
     { ERROR ("400", "BadDigest"), ERR_AGAIN },
   };
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -171,7 +193,8 @@ test_retry_after (void **state)
   char url[200];
   canned_start (&server, a, 2);
   snprintf (url, sizeof url, "s3://bkt?endpoint=http://127.0.0.1:%d", server.port);
-  assert_int_equal (blob_open_url (url, &(struct blob_open_opts){ .retry = RETRY_AGGRESSIVE }, &store), 0);
+  assert_int_equal (blob_open_url (url, &(struct blob_open_opts){ .retry = RETRY_AGGRESSIVE },
+                                   &store), 0);
   int64_t before = clock_now ();
   const char *keys[] = { "k" };
   assert_int_equal (blob_delete (store, keys, 1), 0);
@@ -185,17 +208,20 @@ test_wrong_digest (void **state)
 {
   uint8_t wrong[32] = { 1 };
   START (ERROR ("400", "XAmzContentSHA256Mismatch"));
-  assert_int_equal (blob_put (store, "k", "data", 4, &(struct blob_put_opts){ .sha256 = wrong }), ERR_FORMAT);
+  assert_int_equal (blob_put (store, "k", "data", 4, &(struct blob_put_opts){ .sha256 = wrong }),
+                    ERR_FORMAT);
   stop (1);
 }
 
-/* What is sent: signed, with the token, conditional where asked, encoded once, and no secret in it. */
+/* What is sent: signed, with the token, conditional where asked, encoded once, and no secret in
+ * it. */
 static void
 test_request (void **state)
 {
   setenv ("AWS_SESSION_TOKEN", "TOKEN", 1);
   START (OK_EMPTY);
-  assert_int_equal (blob_put (store, "a+b%/c", "data", 4, &(struct blob_put_opts){ .if_absent = true }), 0);
+  assert_int_equal (blob_put (store, "a+b%/c", "data", 4,
+                              &(struct blob_put_opts){ .if_absent = true }), 0);
   blob_free (store);
   store = NULL;
   canned_stop (&server);
@@ -203,8 +229,10 @@ test_request (void **state)
   assert_non_null (strstr (r, "PUT /bkt/pre/a%2Bb%25/c HTTP/1.1\r\n"));
   assert_non_null (strstr (r, "\r\nIf-None-Match: *\r\n"));
   assert_non_null (strstr (r, "\r\nx-amz-security-token: TOKEN\r\n"));
-  assert_non_null (strstr (r, "\r\nx-amz-content-sha256: 3a6eb0790f39ac87c94f3856b2dd2c5d110e6811602261a9a923d3bb23adc8b7\r\n"));
-  assert_non_null (strstr (r, "SignedHeaders=host;if-none-match;x-amz-content-sha256;x-amz-date;x-amz-security-token,"));
+  assert_non_null (strstr (r, "\r\nx-amz-content-sha256: "
+                           "3a6eb0790f39ac87c94f3856b2dd2c5d110e6811602261a9a923d3bb23adc8b7\r\n"));
+  assert_non_null (strstr (r, "SignedHeaders=host;if-none-match;x-amz-content-sha256;"
+                              "x-amz-date;x-amz-security-token,"));
   assert_null (strstr (r, "Expect:"));
   assert_null (strstr (r, "canary-secret"));
   canned_release (&server);
@@ -235,7 +263,8 @@ static void
 test_expired (void **state)
 {
   START (ERROR ("400", "ExpiredToken"), OK_EMPTY);
-  assert_int_equal (creds_get (((struct blob_s3 *) store)->creds, &(struct aws_creds){ .expires_at = 0 }), 0);
+  assert_int_equal (creds_get (((struct blob_s3 *) store)->creds,
+                               &(struct aws_creds){ .expires_at = 0 }), 0);
   setenv ("AWS_ACCESS_KEY_ID", "AKNEW", 1);
   assert_int_equal (blob_put (store, "k", "x", 1, NULL), 0);
   blob_free (store);
@@ -247,9 +276,14 @@ test_expired (void **state)
   set_env (NULL);
 }
 
-#define ITEM(key) "<Contents><Key>" key "</Key><LastModified>2026-11-21T10:00:00.000Z</LastModified><Size>5</Size></Contents>"
-#define LIST(more, items) XML ("<ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">" more items "</ListBucketResult>")
-#define MORE(token) "<IsTruncated>true</IsTruncated><NextContinuationToken>" token "</NextContinuationToken>"
+#define ITEM(key)                                                             \
+  "<Contents><Key>" key "</Key><LastModified>2026-11-21T10:00:00.000Z</LastModified>"             \
+  "<Size>5</Size></Contents>"
+#define LIST(more, items)                                                     \
+  XML ("<ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">" more items         \
+       "</ListBucketResult>")
+#define MORE(token)                                                           \
+  "<IsTruncated>true</IsTruncated><NextContinuationToken>" token "</NextContinuationToken>"
 #define LAST "<IsTruncated>false</IsTruncated>"
 
 static int
@@ -274,7 +308,8 @@ test_list (void **state)
   assert_non_null (strstr (server.requests[1], "continuation-token=t1"));
   canned_release (&server);
   all[0] = '\0';
-  START (LIST (LAST, ITEM ("pre/c") "<CommonPrefixes><Prefix>pre/a/</Prefix></CommonPrefixes>" ITEM ("pre/z")));
+  START (LIST (LAST, ITEM ("pre/c") "<CommonPrefixes><Prefix>pre/a/</Prefix></CommonPrefixes>"
+                     ITEM ("pre/z")));
   assert_int_equal (blob_list (store, "", "", true, join, all), 0);
   assert_string_equal (all, "a/ c z ");
   stop (1);
@@ -305,7 +340,8 @@ static void
 test_delete (void **state)
 {
   const char *keys[] = { "a", "b<&" };
-  START (XML ("<DeleteResult><Error><Key>pre/a</Key><Code>AccessDenied</Code></Error></DeleteResult>"));
+  START (XML ("<DeleteResult><Error><Key>pre/a</Key><Code>AccessDenied</Code></Error>"
+              "</DeleteResult>"));
   assert_int_equal (blob_delete (store, keys, 2), ERR_DENIED);
   blob_free (store);
   store = NULL;
@@ -314,23 +350,28 @@ test_delete (void **state)
   assert_non_null (strstr (server.requests[0], "<Key>pre/b&lt;&amp;</Key>"));
   assert_non_null (strstr (server.requests[0], "Content-MD5: "));
   canned_release (&server);
-  START (XML ("<DeleteResult><Error><Key>pre/a</Key><Code>NoSuchKey</Code></Error></DeleteResult>"));
+  START (XML ("<DeleteResult><Error><Key>pre/a</Key><Code>NoSuchKey</Code></Error>"
+              "</DeleteResult>"));
   assert_int_equal (blob_delete (store, keys, 2), 0);
   stop (1);
-  START (XML ("<DeleteResult><Error><Key>pre/a</Key><Code>InternalError</Code></Error></DeleteResult>"));
+  START (XML ("<DeleteResult><Error><Key>pre/a</Key><Code>InternalError</Code></Error>"
+              "</DeleteResult>"));
   assert_int_equal (blob_delete (store, keys, 2), ERR_AGAIN);
   stop (1);
-  START (ERROR ("501", "NotImplemented"), { .bytes = "HTTP/1.1 204 x\r\n\r\n" }, ERROR ("404", "NoSuchKey"));
+  START (ERROR ("501", "NotImplemented"), { .bytes = "HTTP/1.1 204 x\r\n\r\n" },
+         ERROR ("404", "NoSuchKey"));
   assert_int_equal (blob_delete (store, keys, 2), 0);
   stop (3);
 }
 
-/* Silence is an error in the time that was set, with or without half an answer; a slow answer is none. */
+/* Silence is an error in the time that was set, with or without half an answer; a slow answer is
+ * none. */
 static void
 test_stall (void **state)
 {
   char out[4];
-  START ({ .bytes = "HTTP/1.1 206 x\r\nContent-Length: 4\r\nContent-Range: bytes 0-3/4\r\n\r\n01", .delay_ms = 0 },
+  START ({ .bytes = "HTTP/1.1 206 x\r\nContent-Length: 4\r\nContent-Range: bytes 0-3/4\r\n\r\n01",
+           .delay_ms = 0 },
          { .bytes = "x", .delay_ms = 6000 });
   int64_t before = clock_now ();
   assert_int_equal (get (0, 4, out), ERR_AGAIN);
@@ -344,8 +385,11 @@ test_stall (void **state)
 static void
 test_parts (void **state)
 {
-#define BEGUN XML ("<InitiateMultipartUploadResult><UploadId>u1</UploadId></InitiateMultipartUploadResult>")
-#define PART_OK { .bytes = "HTTP/1.1 200 OK\r\n" DATE "ETag: \"d41d8cd98f00b204e9800998ecf8427e\"\r\nContent-Length: 0\r\n\r\n" }
+#define BEGUN                                                                 \
+  XML ("<InitiateMultipartUploadResult><UploadId>u1</UploadId></InitiateMultipartUploadResult>")
+#define PART_OK                                                               \
+  { .bytes = "HTTP/1.1 200 OK\r\n" DATE "ETag: \"d41d8cd98f00b204e9800998ecf8427e\"\r\n"         \
+             "Content-Length: 0\r\n\r\n" }
 #define DONE XML ("<CompleteMultipartUploadResult><ETag>x-1</ETag></CompleteMultipartUploadResult>")
   static const uint8_t data[10] = "0123456789";
   struct blob_put_opts opts = { .if_absent = false };
@@ -354,7 +398,8 @@ test_parts (void **state)
   stop (4);
   /* md5 of the md5 of nothing, of one part */
   START (BEGUN, PART_OK, { .bytes = NULL }, ERROR ("404", "NoSuchUpload"),
-         { .bytes = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\nETag: \"59adb24ef3cdbe0297f05b395827453f-1\"\r\n\r\n" });
+         { .bytes = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\nETag: "
+           "\"59adb24ef3cdbe0297f05b395827453f-1\"\r\n\r\n" });
   assert_int_equal (s3_put_parts ((struct blob_s3 *) store, "k", data, 10, &opts), 0);
   stop (5);
   START (BEGUN, PART_OK, ERROR ("404", "NoSuchUpload"), { .bytes = "HTTP/1.1 204 x\r\n\r\n" });
@@ -365,7 +410,8 @@ test_parts (void **state)
   blob_free (store);
   store = NULL;
   canned_stop (&server);
-  assert_non_null (strstr (server.requests[2], "DELETE /bkt/pre/k?uploadId=u1 HTTP")); /* nothing left behind */
+  /* nothing left behind */
+  assert_non_null (strstr (server.requests[2], "DELETE /bkt/pre/k?uploadId=u1 HTTP"));
   canned_release (&server);
 }
 
@@ -373,11 +419,13 @@ test_parts (void **state)
 static void
 test_sweep (void **state)
 {
-#define UPLOAD(key, id, at) "<Upload><Key>" key "</Key><UploadId>" id "</UploadId><Initiated>" at "</Initiated></Upload>"
+#define UPLOAD(key, id, at)                                                   \
+  "<Upload><Key>" key "</Key><UploadId>" id "</UploadId><Initiated>" at "</Initiated></Upload>"
   const struct canned_answer a[]
       = { XML ("<ListMultipartUploadsResult>" UPLOAD ("pre/old", "u1", "2026-11-19T10:00:00.000Z")
                    UPLOAD ("pre/young", "u2", "2026-11-21T09:00:00.000Z")
-                       UPLOAD ("other/old", "u3", "2026-11-01T09:00:00.000Z") "</ListMultipartUploadsResult>"),
+                       UPLOAD ("other/old", "u3",
+                               "2026-11-01T09:00:00.000Z") "</ListMultipartUploadsResult>"),
           { .bytes = "HTTP/1.1 204 x\r\n\r\n" }, OK_EMPTY };
   start (a, 3);
   ((struct blob_s3 *) store)->is_swept = false;
@@ -390,14 +438,16 @@ test_sweep (void **state)
   canned_release (&server);
 }
 
-/* A request on a kept connection that the server has closed: sent again, and its own echo recognised. */
+/* A request on a kept connection that the server has closed: sent again, and its own echo
+ * recognised. */
 static void
 test_resent (void **state)
 {
   START (OK_EMPTY, { .bytes = NULL }, ERROR ("412", "PreconditionFailed"),
          { .bytes = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndata" });
   assert_int_equal (blob_put (store, "k", "data", 4, NULL), 0);
-  assert_int_equal (blob_put (store, "k", "data", 4, &(struct blob_put_opts){ .if_absent = true }), 0);
+  assert_int_equal (blob_put (store, "k", "data", 4, &(struct blob_put_opts){ .if_absent = true }),
+                    0);
   stop (4);
 }
 
@@ -420,7 +470,8 @@ test_imds (void **state)
   const struct canned_answer a[] = {
     { .bytes = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\ntoken" },
     { .bytes = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nrole\n" },
-    { .bytes = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{\"AccessKeyId\":\"AKI\",\"SecretAccessKey\":\"S\",\"Token\":\"T\","
+    { .bytes = "HTTP/1.1 200 OK\r\nConnection: "
+      "close\r\n\r\n{\"AccessKeyId\":\"AKI\",\"SecretAccessKey\":\"S\",\"Token\":\"T\","
       "\"Expiration\":\"2100-01-01T00:00:00Z\"}", .closes = true },
   };
   char endpoint[64];
@@ -454,7 +505,8 @@ test_throttled (void **state)
   assert_int_equal (throttle_new (100000, 0, &t), 0);
   size_t n = 50000;
   char *answer = malloc (n + 200), *data = calloc (1, n);
-  int head = sprintf (answer, "HTTP/1.1 206 x\r\nContent-Length: %zu\r\nContent-Range: bytes 0-%zu/%zu\r\n\r\n", n,
+  int head = sprintf (answer, "HTTP/1.1 206 x\r\nContent-Length: %zu\r\nContent-Range: bytes "
+                      "0-%zu/%zu\r\n\r\n", n,
                       n - 1, n);
   memset (answer + head, 'x', n);
   const struct canned_answer a[] = { OK_EMPTY, { .bytes = answer, .len = n + (size_t) head } };
@@ -464,7 +516,8 @@ test_throttled (void **state)
   assert_int_equal (blob_put (store, "k", data, n, NULL), 0);
   assert_true (clock_now () - before > 400 * NS_PER_MS && clock_now () - before < 900 * NS_PER_MS);
   before = clock_now ();
-  assert_int_equal (blob_get (store, "k", 0, n, data), 0); /* slower than the stall limit, which is not reached */
+  /* slower than the stall limit, which is not reached */
+  assert_int_equal (blob_get (store, "k", 0, n, data), 0);
   assert_true (clock_now () - before > 400 * NS_PER_MS && clock_now () - before < 900 * NS_PER_MS);
   assert_true (throttle_granted (t) > 2 * n && throttle_granted (t) < 2 * n + 3000);
   struct blob_stats s;

@@ -132,7 +132,8 @@ check_vector (const char *dir)
   assert_int_equal (n, SIGV4_DATE_LEN);
   v.headers[v.header_count++] = (struct sigv4_pair){ "X-Amz-Date", v.date };
   if (json_object_get (creds, "token") && !json_is_true (json_object_get (c, "omit_session_token")))
-    v.headers[v.header_count++] = (struct sigv4_pair){ "X-Amz-Security-Token", text_of (creds, "token") };
+    v.headers[v.header_count++] = (struct sigv4_pair){ "X-Amz-Security-Token",
+                                                       text_of (creds, "token") };
   uint8_t hash[32];
   assert_int_equal (sigv4_sha256 (v.body, strlen (v.body), hash), 0);
   hex_encode (hash, 32, v.hash);
@@ -216,7 +217,8 @@ test_s3_examples (void **state)
   static const struct sigv4_pair put_headers[]
       = { { "Date", "Fri, 24 May 2013 00:00:00 GMT" }, HOST, DATE,
           { "x-amz-storage-class", "REDUCED_REDUNDANCY" }, { "x-amz-content-sha256", put_hash } };
-  static const struct sigv4_pair plain_headers[] = { HOST, DATE, { "x-amz-content-sha256", EMPTY_HASH } };
+  static const struct sigv4_pair plain_headers[] = { HOST, DATE,
+                                                     { "x-amz-content-sha256", EMPTY_HASH } };
   static const struct sigv4_pair lifecycle[] = { { "lifecycle", "" } };
   static const struct sigv4_pair list[] = { { "prefix", "J" }, { "max-keys", "2" } };
   const struct example examples[] = {
@@ -226,7 +228,8 @@ test_s3_examples (void **state)
     { { .method = "PUT", .path = "/test$file.text", .headers = put_headers, .header_count = 5,
         .payload_hash = put_hash },
       "98ad721746da40c64f1a55b78f14c238d841ea1380cd77a1b5971af0ece108bd" },
-    { { .method = "GET", .path = "/", .query = lifecycle, .query_count = 1, .headers = plain_headers,
+    { { .method = "GET", .path = "/", .query = lifecycle, .query_count = 1,
+        .headers = plain_headers,
         .header_count = 3, .payload_hash = EMPTY_HASH },
       "fea454ca298b7da1c68078a5d1bdbfbbe0d65c699e0f91ac7a200a0136783543" },
     { { .method = "GET", .path = "/", .query = list, .query_count = 2, .headers = plain_headers,

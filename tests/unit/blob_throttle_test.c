@@ -126,7 +126,8 @@ test_unlimited_and_limits (void **state)
   assert_int_equal (throttle_new (THROTTLE_RATE_MAX + 1, 0, &t), ERR_LIMIT);
 }
 
-/* N above the burst is granted as several, in the time the rate says; a month of idleness is no credit. */
+/* N above the burst is granted as several, in the time the rate says; a month of idleness is no
+ * credit. */
 static void
 test_large_take (void **state)
 {
@@ -203,7 +204,8 @@ test_order (void **state)
   throttle_free (t);
 }
 
-/* A cancel ends a wait at once, by the flag of one blob or for all; what was taken is given back. */
+/* A cancel ends a wait at once, by the flag of one blob or for all; what was taken is given
+ * back. */
 static void
 test_cancel (void **state)
 {
@@ -271,7 +273,8 @@ test_wrapper (void **state)
   assert_int_equal (blob_throttled_new (&b, &set, &set, &b), 0);
   uint8_t *data = calloc (1, 3 * MB);
   int64_t before = clock_now ();
-  assert_int_equal (blob_put (b, "k", data, 3 * MB, &(struct blob_put_opts){ .progress = count_wire }), 0);
+  assert_int_equal (blob_put (b, "k", data, 3 * MB,
+                              &(struct blob_put_opts){ .progress = count_wire }), 0);
   double seconds = (double) (clock_now () - before) / NS_PER_S;
   assert_true (seconds > 2.9 && seconds < 3.1);
   assert_int_equal (wire, 3 * MB);
@@ -312,10 +315,13 @@ test_rates (void **state)
 {
   static const struct { const char *text; uint64_t rate; } good[] = {
     { "20MB", 20 * MB }, { "20MiB", 20 << 20 }, { "160Mbit", 20 * MB }, { "0", 0 }, { "off", 0 },
-    { "unlimited", 0 }, { "1000", 1000 }, { "1.5MB", 1500000 }, { "8kbit", 1000 }, { "20MB/s\n", 20 * MB },
-    { "1 GB", 1000 * MB }, { "100kB", 100000 }, { "64K", 65536 }, { "9bit", 1 }, { "20 MB/s", 20 * MB },
+    { "unlimited", 0 }, { "1000", 1000 }, { "1.5MB", 1500000 }, { "8kbit", 1000 },
+    { "20MB/s\n", 20 * MB },
+    { "1 GB", 1000 * MB }, { "100kB", 100000 }, { "64K", 65536 }, { "9bit", 1 },
+    { "20 MB/s", 20 * MB },
   };
-  static const char *const bad[] = { "", "MB", "20XB", "-1", "1.MB", "20MB2", "1e6", "0.1", "1bit", "20MBs" };
+  static const char *const bad[] = { "", "MB", "20XB", "-1", "1.MB", "20MB2", "1e6", "0.1", "1bit",
+                                     "20MBs" };
   uint64_t rate;
   for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
     assert_int_equal (rate_parse (good[i].text, &rate), 0);
@@ -355,7 +361,8 @@ test_schedule (void **state)
   setenv ("TZ", "UTC", 1);
   assert_int_equal (schedule_rate_at (&s, 8 * 3600 + 60), 1 * MB);
   static const char *const bad[] = { "", ",", "8:00-18:00=1MB", "08:00-18:00", "08:60-09:00=1MB",
-                                     "25:00-26:00=1MB", "*=", "08:00-08:00=1MB", "*=1MB,", "x=1MB" };
+                                     "25:00-26:00=1MB", "*=", "08:00-08:00=1MB", "*=1MB,",
+                                     "x=1MB" };
   for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
     assert_int_equal (schedule_parse (bad[i], &s), ERR_INVALID);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* URLs of stores: what is understood, what is refused, what is shown; credentials of environment and files. */
+/* URLs of stores: what is understood, what is refused, what is shown; credentials of environment
+ * and files. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -21,7 +22,8 @@ static void
 test_parse (void **state)
 {
   struct url u;
-  assert_int_equal (url_parse ("s3://bucket/a/b?endpoint=https%3A%2F%2Fh:9000&path-style=1", &u), 0);
+  assert_int_equal (url_parse ("s3://bucket/a/b?endpoint=https%3A%2F%2Fh:9000&path-style=1", &u),
+                    0);
   assert_string_equal (u.scheme, "s3");
   assert_string_equal (u.host, "bucket");
   assert_string_equal (u.path, "a/b");
@@ -36,7 +38,8 @@ test_parse (void **state)
   assert_int_equal (url_parse ("file://localhost/srv", &u), 0);
   assert_string_equal (u.path, "/srv");
   url_release (&u);
-  static const char *const bad[] = { "", "/srv", "file://srv", "s3://", "s3:///x", "s3://b?x", "s3://b?=1", "s3://b?a=1&a=2",
+  static const char *const bad[] = { "", "/srv", "file://srv", "s3://", "s3:///x", "s3://b?x",
+                                     "s3://b?=1", "s3://b?a=1&a=2",
                                      "s3://b/%zz", "s3://b/%00", "file:///a#b", "s3://b/%4" };
   for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
     assert_int_equal (url_parse (bad[i], &u), ERR_INVALID);
@@ -106,8 +109,10 @@ static void
 clear_env (void)
 {
   static const char *const vars[]
-      = { "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_REGION",
-          "AWS_DEFAULT_REGION", "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI" };
+      = { "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE",
+          "AWS_REGION",
+          "AWS_DEFAULT_REGION", "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+          "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI" };
   for (size_t i = 0; i < sizeof vars / sizeof vars[0]; i++)
     unsetenv (vars[i]);
   setenv ("AWS_EC2_METADATA_DISABLED", "true", 1);
@@ -129,7 +134,8 @@ test_creds (void **state)
   assert_int_equal (creds_new (NULL, CREDS_IMDS_AUTO, &c), 0);
   assert_int_equal (creds_get (c, &got), ERR_DENIED);
   write_file (file, "# mine\n[default]\naws_access_key_id = AKD\naws_secret_access_key=SKD  \n"
-                    "[other]\naws_access_key_id=AKO\naws_secret_access_key=SK=O\naws_session_token=TO\n");
+                    "[other]\naws_access_key_id=AKO\naws_secret_access_key=SK=O\n"
+                     "aws_session_token=TO\n");
   write_file (config, "[default]\nregion = eu-central-1\ns3 =\n  region = nested\n[profile third]\n"
                       "aws_access_key_id=AK3\naws_secret_access_key=SK3\nregion=us-west-2\n");
   assert_int_equal (creds_get (c, &got), 0);
@@ -140,7 +146,8 @@ test_creds (void **state)
   assert_int_equal (creds_new ("other", CREDS_IMDS_NEVER, &c), 0);
   setenv ("AWS_ACCESS_KEY_ID", "AKE", 1);
   setenv ("AWS_SECRET_ACCESS_KEY", "SKE", 1);
-  assert_int_equal (creds_get (c, &got), 0); /* a profile that is named comes before the environment */
+  /* a profile that is named comes before the environment */
+  assert_int_equal (creds_get (c, &got), 0);
   assert_string_equal (got.access_key, "AKO");
   assert_string_equal (got.secret_key, "SK=O");
   assert_string_equal (got.token, "TO");
@@ -185,8 +192,10 @@ test_creds_json (void **state)
   assert_int_equal (creds_parse_json (good, strlen (good), &c), 0);
   assert_string_equal (c.token, "T");
   assert_int_equal (c.expires_at / 1000000000, 1795262400);
-  static const char *const bad[] = { "", "[]", "{}", "{\"AccessKeyId\":\"A\"}", "{\"AccessKeyId\":1,\"SecretAccessKey\":\"S\"}",
-                                     "{\"AccessKeyId\":\"A\",\"SecretAccessKey\":\"S\",\"Expiration\":\"soon\"}" };
+  static const char *const bad[] = { "", "[]", "{}", "{\"AccessKeyId\":\"A\"}",
+                                     "{\"AccessKeyId\":1,\"SecretAccessKey\":\"S\"}",
+                                     "{\"AccessKeyId\":\"A\",\"SecretAccessKey\":\"S\","
+                                      "\"Expiration\":\"soon\"}" };
   for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
     assert_int_equal (creds_parse_json (bad[i], strlen (bad[i]), &c), ERR_FORMAT);
   for (size_t n = 0; n < sizeof good - 1; n++)
@@ -197,7 +206,8 @@ test_creds_json (void **state)
 static void
 test_container_hosts (void **state)
 {
-  static const char *const bad[] = { "http://example.com/x", "http://127.0.0.1.example.com/", "http://127.0.0.1@example.com/",
+  static const char *const bad[] = { "http://example.com/x", "http://127.0.0.1.example.com/",
+                                     "http://127.0.0.1@example.com/",
                                      "ftp://127.0.0.1/" };
   clear_env ();
   for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
