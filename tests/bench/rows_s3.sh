@@ -123,9 +123,9 @@ s3_read_steps () {
         "s3:$s3_bucket/$peer" "$dir/mnt" || return 1
     else
       in_group chroot "$root" env -i $inside_env s3fs "$s3_bucket:/$peer" "$dir/mnt" -o ro \
-        -o "url=http://$s3_delayed" -o use_path_request_style || return 1
+        -o compat_dir -o "url=http://$s3_delayed" -o use_path_request_style || return 1
     fi
-    wait_for 10 test -s "$mnt/object" || return 1
+    wait_for 10 timeout 3 test -s "$mnt/object" || return 1
     file=$mnt/object ;;
   serial) inside rclone copyto "$file" "s3:$s3_bucket/$peer/object" || return 1 ;;
   esac
