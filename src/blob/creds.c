@@ -16,6 +16,7 @@
 #define METADATA_CONNECT_MS 1000
 #define METADATA_STALL_MS 2000
 #define RETRY_NS (10 * NS_PER_S) /* between attempts to renew while the old ones still serve */
+#define LOG_EVERY (10 * NS_PER_S)
 
 struct creds {
   /* immutable after new */
@@ -29,6 +30,7 @@ struct creds {
   int64_t tried_at;
   unsigned renewals; /* finished, and the result of the last */
   int last_rc;
+  int64_t told_at; /* owned by the thread that renews */
 };
 
 void
@@ -94,7 +96,10 @@ look_up (struct creds *c, struct aws_creds *out)
   if (rc == ERR_MISSING && c->imds == CREDS_IMDS_AUTO && !is_imds_off
       && creds_from_imds (c->http, out) == 0)
     rc = 0; /* no service there is the usual case: no error of its own */
+  if (rc == ERR_MISSING && c->told_at && clock_now () - c->told_at < LOG_EVERY)
+    return ERR_DENIED;
   if (rc == ERR_MISSING) {
+    c->told_at = clock_now ();
     log_err ("no credentials for the store; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "
              "add a"
              " profile to ~/.aws/credentials profile=%s", creds_profile_name (c->profile));

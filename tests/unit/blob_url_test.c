@@ -194,8 +194,8 @@ test_creds_json (void **state)
   assert_int_equal (c.expires_at / 1000000000, 1795262400);
   static const char *const bad[] = { "", "[]", "{}", "{\"AccessKeyId\":\"A\"}",
                                      "{\"AccessKeyId\":1,\"SecretAccessKey\":\"S\"}",
-                                     "{\"AccessKeyId\":\"A\",\"SecretAccessKey\":\"S\","
-                                      "\"Expiration\":\"soon\"}" };
+                                     ("{\"AccessKeyId\":\"A\",\"SecretAccessKey\":\"S\","
+                                      "\"Expiration\":\"soon\"}") };
   for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
     assert_int_equal (creds_parse_json (bad[i], strlen (bad[i]), &c), ERR_FORMAT);
   for (size_t n = 0; n < sizeof good - 1; n++)
