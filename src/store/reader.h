@@ -100,7 +100,7 @@ int reader_load (struct reader *r, const struct chunk_want *wants, size_t n, uns
                  struct chunk_view **views) WARN_UNUSED;
 /* Starts fetching in the background; never waits.  The order is the order of use.  What has no room
  * now is remembered (some 1,000 chunks) and fetched as what is ahead gets used; naming a chunk
- * twice does no harm.  A small piece far ahead waits for the neighbours that a later call may name. */
+ * twice does no harm.  A small piece far ahead waits for neighbours that a later call may name. */
 void reader_prefetch (struct reader *r, const struct chunk_want *wants, size_t n);
 /* True if all bytes are in memory or in the block cache (user.coffer.cached). */
 bool reader_is_cached (struct reader *r, const struct chunk_want *wants, size_t n);

@@ -43,12 +43,13 @@ hint_clear (struct reader *r, struct hint *h)
   h->want.src = NULL;
 }
 
-void
+bool
 hint_forget (struct reader *r, const struct chunk_want *w)
 {
   struct hint *h = hint_find (r, w);
   if (h)
     hint_clear (r, h);
+  return h != NULL;
 }
 
 void

@@ -17,6 +17,7 @@ struct item {
   struct entry *entry;
   struct raw *raw; /* mine: where its bytes are or will be */
   bool is_mine;    /* this load makes the entry */
+  bool is_hinted;  /* it was announced, but not fetched yet */
 };
 
 struct load {
@@ -75,7 +76,7 @@ load_take_locked (struct load *l)
       return false;
     }
     it->is_mine = true;
-    hint_forget (r, it->want);
+    it->is_hinted = hint_forget (r, it->want);
     it->entry->is_once = l->flags & READER_ONCE;
     it->entry->is_net = !(l->flags & READER_NOWAIT) && !is_local (it->want->src);
     l->mine[l->mine_count++] = it;
@@ -209,7 +210,7 @@ run_finish (struct load *l, size_t from, size_t to, bool is_own)
       item_open (l, l->mine[i], is_own);
   LOCK_SCOPE (&l->r->lock);
   const struct chunk_ref *first = &l->mine[from]->want->ref, *last = &l->mine[to - 1]->want->ref;
-  if (rc == 0 && raw->got_hi && (is_own || raw->is_window))
+  if (rc == 0 && raw->got_hi && (is_own || raw->is_window) && !l->mine[from]->is_hinted)
     walk_step (l->r, raw->src, raw->pack, first->off, last->off + last->sealed_len);
   raw_unref (l->r, raw);
 }

@@ -30,7 +30,7 @@
 #define READER_AHEAD_GET (2u << 20)       /* over a network: several of these in flight */
 #define READER_AHEAD_GET_LOCAL (1u << 20) /* ... from a local store: a unit of work for a decoder */
 #define READER_FRONT (4u << 20)           /* with so much ahead, small pieces wait for more */
-#define READER_STALE_NS 2000000000LL      /* read ahead and not wanted for so long: may go */
+#define READER_STALE_NS 8000000000LL      /* read ahead and not wanted for so long: may go */
 #define READER_WINDOW_MIN (128u << 10)
 #define READER_WINDOW_FREE (1u << 20)     /* a window up to here needs no history */
 #define READER_MEMORY_WAIT_NS 20000000000LL
@@ -265,8 +265,8 @@ void reader_job_run (struct pool_job *job); /* without the lock */
 
 /* reader_hints.c: what the callers said comes next.  Under the lock. */
 void hints_place (struct reader *r);
-/* It is being read now: no need to do it ahead. */
-void hint_forget (struct reader *r, const struct chunk_want *w);
+/* It is being read now: no need to do it ahead.  Was it announced? */
+bool hint_forget (struct reader *r, const struct chunk_want *w);
 void hints_forget_source (struct reader *r, const struct reader_source *src);
 
 #endif

@@ -90,9 +90,10 @@ test_hints_once (void **state)
     }
   double s = seconds (start);
   struct reader_stats st = stats_of (r);
-  printf ("  four readers, named once: %.0f MB/s, %llu GETs\n", (double) sealed_bytes (v) / s / 1e6,
-          (unsigned long long) st.gets);
-  assert_true (st.get_bytes <= sealed_bytes (v) + MIB);
+  printf ("  four readers, named once: %.0f MB/s, %llu GETs, %.3f of wanted\n",
+          (double) sealed_bytes (v) / s / 1e6, (unsigned long long) st.gets,
+          (double) st.get_bytes / (double) sealed_bytes (v));
+  assert_true (st.get_bytes <= sealed_bytes (v) / 20 * 21);
 #ifndef WITH_SANITIZER
   assert_true (s < 128 * 0.02);
 #endif
@@ -197,7 +198,11 @@ test_foreground_first (void **state)
     reader_prefetch (r, v->wants + i, 16);
   int64_t start = clock_now ();
   assert_int_equal (load (r, v, 39 * 16, 2, 0), 0);
+#ifndef WITH_SANITIZER
   assert_true (seconds (start) < 0.79); /* one latency, not two */
+#else
+  (void) start;
+#endif
   struct reader_stats s = stats_of (r);
   assert_true (s.raw_bytes <= 32 * MIB && s.decoded_bytes <= 32 * MIB);
   reader_forget_source (r, &v->src);
@@ -214,10 +219,16 @@ test_stale (void **state)
     vault_pack (v, 16, 256 << 10, NULL, false);
   AUTO (reader) r = reader_of (8 * MIB, 8 * MIB);
   reader_prefetch (r, v->wants, 128);
-  usleep (2500000);
-  reader_prefetch (r, v->wants + 200, 8);
   usleep (300000);
-  assert_true (reader_is_cached (r, v->wants + 200, 8));
+  clock_fake (clock_now () + 9 * NS_PER_S);
+  reader_prefetch (r, v->wants + 200, 8);
+  bool is_there = false;
+  for (int i = 0; i < 300 && !is_there; i++) {
+    usleep (10000);
+    is_there = reader_is_cached (r, v->wants + 200, 8);
+  }
+  clock_real ();
+  assert_true (is_there);
   reader_forget_source (r, &v->src);
   vault_free (v);
 }
