@@ -14,7 +14,13 @@ s3_up () {
     export COFFER_SERVERS=$work/servers
     rm -rf "$work/s3"
     mkdir -p "$work/s3" "$COFFER_SERVERS"
-    "$minio" start "$work/s3" 19700 > "$work/s3.log" 2>&1 || { cat "$work/s3.log" >&2; return 1; }
+    # A server that has just started may still refuse the bucket.
+    local n=0
+    until "$minio" start "$work/s3" 19700 > "$work/s3.log" 2>&1; do
+      "$minio" stop "$work/s3"
+      [ $((n += 1)) -lt 4 ] || { cat "$work/s3.log" >&2; return 1; }
+      sleep 1
+    done
     eval "$("$minio" env "$work/s3")"
     server=http://127.0.0.1:19700
   fi
