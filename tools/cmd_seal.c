@@ -209,10 +209,7 @@ run (struct cli *cli)
     return EXIT_DONE;
   }
   char line[PATH_MAX + 128], reply[4096];
-  const char *without = cli_option (cli, "without");
-  snprintf (line, sizeof line, "seal %s%s%s%s%s", m.rel, cli_has (cli, "force") ? " force" : "",
-            cli_has (cli, "part") ? " part" : "", without ? " without=" : "",
-            without ? without : "");
+  snprintf (line, sizeof line, "seal %s%s", m.rel, cli_has (cli, "force") ? " force" : "");
   int rc = mounted_command (&m, line, reply, sizeof reply);
   if (rc < 0) {
     if (is_sealed (&m, &t)) { /* somebody else's mv or seal was first */
@@ -226,8 +223,6 @@ run (struct cli *cli)
 
 static const struct option_row options[] = {
   { "force", 'f', NULL, "cut here although files are open for writing" },
-  { "part", 0, NULL, "finish this host's part of a snapshot that several hosts write" },
-  { "without", 0, "HOST", "join the parts although this host's is missing; the manifest says so" },
   { NULL, 0, NULL, NULL },
 };
 const struct command cmd_seal = {

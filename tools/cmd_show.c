@@ -44,7 +44,7 @@ add_time (struct facts *f, const char *key, int64_t seconds)
 static bool
 is_size (const char *key)
 {
-  static const char *const sizes[] = { "size", "new", "deduplicated", "stored", "pending" };
+  static const char *const sizes[] = { "size", "new", "dedup", "stored" };
   for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
     if (strcmp (key, sizes[i]) == 0)
       return true;
@@ -84,7 +84,7 @@ add_attr (struct facts *f, const char *path, const char *key)
   snprintf (name, sizeof name, "user.coffer.%s", key);
   if (!mounted_attr (path, name, text, sizeof text))
     return;
-  if (is_size (key) || strcmp (key, "files") == 0 || strcmp (key, "dirs") == 0)
+  if (is_size (key) || strcmp (key, "files") == 0)
     add_number (f, key, strtoull (text, NULL, 10));
   else
     add_text (f, key, text);
@@ -119,9 +119,8 @@ static int
 show_mount (struct facts *f, const char *path, const struct mounted *m)
 {
   static const char *const of_snapshot[]
-    = { "state", "kind", "region", "created", "sealed", "sealed-by", "host", "files", "dirs",
-        "size", "new", "deduplicated", "stored", "digest", "parent", "db-type", "driver",
-        "replicas", "retain-until", "hold", "correlation-id", "error" };
+    = { "state", "kind", "region", "part", "created", "sealed", "sealed-by", "files", "size", "new",
+        "dedup", "stored", "digest", "db-type", "driver", "correlation-id", "error" };
   static const char *const of_file[] = { "digest", "sha256", "cached" };
   char full[2 * PATH_MAX];
   struct stat st;
@@ -191,7 +190,7 @@ add_manifest (struct facts *f, const struct manifest *m)
   add_number (f, "dirs", m->counts.dirs);
   add_number (f, "size", m->counts.logical);
   add_number (f, "new", m->counts.fresh);
-  add_number (f, "deduplicated", m->counts.dedup);
+  add_number (f, "dedup", m->counts.dedup);
   add_number (f, "stored", m->counts.stored);
   add_number (f, "parts", m->part_count);
   for (size_t i = 0; i < m->part_count; i++)

@@ -33,7 +33,7 @@ row_json (const struct snap_row *r)
     { "created", (uint64_t) r->created, r->created },
     { "sealed", (uint64_t) r->sealed, r->sealed },
     { "files", r->files, r->has_counts },
-    { "dirs", r->dirs, r->has_counts },
+    { "dirs", r->dirs, r->has_counts && r->dirs },
     { "logical", r->logical, r->has_counts },
     { "new", r->fresh, r->has_counts },
     { "deduplicated", r->dedup, r->has_counts },

@@ -19,6 +19,7 @@ coffer_SOURCES = \
 	%D%/commands.h \
 	%D%/harden.c %D%/harden.h \
 	%D%/traffic.c %D%/traffic.h \
+	%D%/help.c \
 	%D%/main.c \
 	%D%/mounted.c %D%/mounted.h \
 	%D%/out.c %D%/out.h \

@@ -93,15 +93,13 @@ fill (struct snap_row *r, const struct snapshot_name *name, bool names_only)
     return;
   mounted_attr (r->path, "user.coffer.kind", r->kind, sizeof r->kind);
   mounted_attr (r->path, "user.coffer.digest", r->digest, sizeof r->digest);
-  mounted_attr (r->path, "user.coffer.host", r->host, sizeof r->host);
   mounted_attr (r->path, "user.coffer.sealed-by", r->sealed_by, sizeof r->sealed_by);
   r->created = attr_time (r->path, "user.coffer.created");
   r->sealed = attr_time (r->path, "user.coffer.sealed");
   r->files = attr_number (r->path, "user.coffer.files");
-  r->dirs = attr_number (r->path, "user.coffer.dirs");
   r->logical = attr_number (r->path, "user.coffer.size");
   r->fresh = attr_number (r->path, "user.coffer.new");
-  r->dedup = attr_number (r->path, "user.coffer.deduplicated");
+  r->dedup = attr_number (r->path, "user.coffer.dedup");
   r->stored = attr_number (r->path, "user.coffer.stored");
   r->has_counts = mounted_attr (r->path, "user.coffer.files", text, sizeof text);
 }
