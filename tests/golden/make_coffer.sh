@@ -59,4 +59,4 @@ mkdir -p "$out"
 cp -r "$TESTDIR/store" "$TESTDIR"/expect.* "$TESTDIR/key" "$TESTDIR/passphrase" \
   "$TESTDIR/paper" "$out/"
 rm -rf "$out/store/.tmp"
-chmod 644 "$out"/expect.* "$out/key" "$out/passphrase" "$out/paper"
+chmod -R u+w,a+rX "$out"
