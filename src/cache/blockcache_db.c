@@ -47,8 +47,8 @@ static const char *const sql[] = {
   "SELECT 1 FROM segs WHERE id=?1",
   "UPDATE segs SET units=units+?2 WHERE id=?1",
   "UPDATE segs SET units=units-1 WHERE id=?1",
-  "SELECT ifnull(sum(bytes), 0), ifnull(sum(units), 0), ifnull(max(id), 0),"
-  " ifnull(sum(CASE WHEN kind=1 THEN bytes END), 0) FROM segs",
+  ("SELECT ifnull(sum(bytes), 0), ifnull(sum(units), 0), ifnull(max(id), 0),"
+   " ifnull(sum(CASE WHEN kind=1 THEN bytes END), 0) FROM segs"),
   "SELECT id, bytes FROM segs WHERE kind=?1 AND is_open=0 ORDER BY id LIMIT 1",
   "SELECT id FROM segs WHERE is_open=1",
   "SELECT 1 FROM pins WHERE name=?1",
