@@ -136,7 +136,7 @@ PATH=$work/build:$PATH
 note "$(coffer version)"
 
 step "A store in a directory, mounted"
-show coffer init --quiet --key-file "$work/key" "$url"
+show coffer init --key-file "$work/key" "$url"
 mkdir "$mnt"
 mount_coffer a "$mnt"
 mkdir "$mnt/local/shop"
@@ -148,6 +148,7 @@ mariadb-install-db --no-defaults --user=root --datadir="$work/data" --skip-test-
 start_server first "$work/data"
 sql first "
   CREATE DATABASE shop;
+  USE shop;
   CREATE TABLE shop.customers (id INT PRIMARY KEY, name VARCHAR(64), city VARCHAR(64), note TEXT);
   CREATE TABLE shop.orders (id INT PRIMARY KEY, customer INT, placed DATETIME, amount DECIMAL(9,2),
                             text VARCHAR(255), KEY (customer), KEY (placed));

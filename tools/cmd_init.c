@@ -54,6 +54,8 @@ report (struct cli *cli, const struct wire_store *s, const char *key_file, bool 
                               "key_file", key_file, "key_file_is_new", is_new));
     return;
   }
+  if (cli->is_quiet)
+    return;
   printf ("made a store: %s\n", s->shown);
   if (!key_file)
     return;

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Guards: the manual pages hold every command, option and setting as the command itself has them, and
-# format without a warning; bash completion offers them; the README's commands exist.
+# Guards: the manual pages hold every command, option and setting as the command itself has them
+# and format without a warning; bash completion offers them; the README's commands exist.
 . "$(dirname "$0")/../lib/functions.sh"
 [ -x "$COFFER" ] || skip "needs a built coffer command (COFFER=PATH)"
 requires man
