@@ -6,7 +6,7 @@
 # timeout: 600
 . "$(dirname "$0")/../lib/functions.sh"
 requires_mount
-requires rsync setfacl setfattr python3 openssl
+requires rsync setfacl setfattr getfattr python3 openssl
 /usr/bin/python3 -c 'import cryptography, zstandard' 2> /dev/null ||
   skip "needs python3-cryptography and python3-zstandard"
 
@@ -62,7 +62,20 @@ list "$src" > "$TESTDIR/list.2"
 mkdir "$VAULT/$(ts 2).partial"
 rsync -aHAXS --link-dest="$VAULT/$(ts 1)" "$src/" "$VAULT/$(ts 2).partial/"
 seal 2
+
+# A file's digest follows from its extents (doc/format/tree.md): both must find the same.
+(cd "$VAULT/$(ts 2)" && find . -type f ! -path '*/many/*' -printf '%P\0' | sort -z |
+  while IFS= read -r -d '' f; do
+    printf '%s %s\n' "$(getfattr -n user.coffer.digest --only-values "$f")" "$f"
+  done) > "$TESTDIR/digests"
 coffer_umount
+extract ls -R --json "db/$(ts 2)" | python3 -c '
+import json, sys
+for e in sorted(map(json.loads, sys.stdin), key=lambda e: e["path"].encode()):
+    if e["kind"] == "file" and "/many/" not in e["path"]:
+        print(e["digest"], e["path"])' > "$TESTDIR/digests.extract"
+[ -s "$TESTDIR/digests" ] || fail "no digests"
+diff -u "$TESTDIR/digests" "$TESTDIR/digests.extract" || fail "digests differ"
 
 compare "$(ts 1)" "$TESTDIR/list.1"
 compare "$(ts 2)" "$TESTDIR/list.2"
