@@ -11,17 +11,21 @@
 #include "snapshot/tree_build_priv.h"
 
 #define SMALL_PACK (4u << 20)
-#define LOADED_MAX (16u << 20) /* bytes of packs held at once */
+#define LOADED_MAX (12u << 20) /* bytes of packs held at once, and one more */
+#define LOADERS 16
 #define WORTH_IT 4 /* so many small packs are no burden */
 
 struct merging {
   struct snap *snap;
   struct map small;  /* pack number -> 1 + position in packs */
   struct small_pack {
+    struct pool_job job; /* first */
+    struct merging *merging;
+    int rc;
     uint32_t no;
     struct buf bytes; /* the whole pack, loaded when first needed */
   } *packs;
-  size_t count, cap, loaded;
+  size_t count, cap;
   struct map seen;   /* pack number + 1 -> 1 small, 2 not */
   struct map moved;  /* hash of (pack, off) -> position in refs */
   struct chunk_ref *refs; /* pairs: from, to */
@@ -63,15 +67,8 @@ look_at (void *ctx, const struct mapped *x)
 }
 
 static int
-load (struct merging *m, struct small_pack *p)
+load_one (struct merging *m, struct small_pack *p)
 {
-  if (p->bytes.len)
-    return 0;
-  if (m->loaded > LOADED_MAX) {
-    for (size_t k = 0; k < m->count; k++)
-      buf_release (&m->packs[k].bytes);
-    m->loaded = 0;
-  }
   uint8_t name[PACK_NAME_LEN];
   int rc = index_pack_name (m->snap->vault->index, p->no, name);
   char hex[65], key[BLOB_KEY_MAX];
@@ -84,7 +81,39 @@ load (struct merging *m, struct small_pack *p)
     sha256_once (p->bytes.data, p->bytes.len, sha);
     rc = memcmp (sha, name, PACK_NAME_LEN) == 0 ? 0 : ERR_FORMAT;
   }
-  m->loaded += p->bytes.len;
+  return rc;
+}
+
+static void
+load_run (struct pool_job *job)
+{
+  struct small_pack *p = (struct small_pack *) job;
+  p->rc = load_one (p->merging, p);
+}
+
+/* P and those after it, as they will be wanted: many at a time, because each is a round trip. */
+static int
+load (struct merging *m, struct small_pack *p)
+{
+  if (p->bytes.len)
+    return 0;
+  for (size_t k = 0; k < m->count; k++)
+    buf_release (&m->packs[k].bytes);
+  AUTO (pool) pool = NULL;
+  int rc = pool_new ("merge", LOADERS, 0, &pool);
+  if (rc)
+    return rc;
+  size_t loaded = 0, first = (size_t) (p - m->packs), end = first;
+  while (end < m->count && loaded < LOADED_MAX) {
+    struct small_pack *q = &m->packs[end++];
+    loaded += index_pack_size (m->snap->vault->index, q->no);
+    q->job.run = load_run;
+    q->merging = m;
+    pool_submit (pool, &q->job);
+  }
+  pool_free (STEAL (pool)); /* runs them all */
+  for (size_t k = first; rc == 0 && k < end; k++)
+    rc = m->packs[k].rc;
   return rc;
 }
 
