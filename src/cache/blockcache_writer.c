@@ -320,7 +320,8 @@ finish_batch (struct blockcache *c, uint64_t from, uint64_t to)
 void
 writer_run (struct pool_job *job)
 {
-  struct blockcache *c = (struct blockcache *) (void *) ((char *) job - offsetof (struct blockcache, job));
+  void *owner = (char *) job - offsetof (struct blockcache, job);
+  struct blockcache *c = owner;
   uint64_t from, to;
   while (next_batch (c, &from, &to)) {
     run_batch (c, from, to);

@@ -16,6 +16,8 @@
 
 #include "base/log.h"
 
+#define MIN_FILLED (2 << 20)
+
 static void
 fill (struct blockcache *c, uint32_t pack, int n)
 {
@@ -90,6 +92,8 @@ test_kill (void **state)
           usleep (10);
       }
     }
+    for (int i = 0; i < 500 && dir_bytes (*state) < MIN_FILLED; i++)
+      usleep (10000); /* a slow machine: it must have begun */
     usleep (20000 + 7000 * (useconds_t) round);
     kill (pid, SIGKILL);
     waitpid (pid, NULL, 0);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reader and block cache together (promise 3): a hit is verified, damage on the local disk is dropped and
- * fetched again, and the cache heals; the second restore costs no GET. */
+/* Reader and block cache together (promise 3): a hit is verified, damage on the local disk is
+ * dropped and fetched again, and the cache heals; the second restore costs no GET. */
 #include "store_reader_util.h"
 #include "unit/cache_util.h"
 
