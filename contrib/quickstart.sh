@@ -175,8 +175,8 @@ new_snapshot; physical=$T
 backup "$T.partial/data"
 show coffer seal "$T.partial"
 
-step "2,000 rows change; backup 3, of which little is new"
-sql first "UPDATE shop.orders SET amount = amount + 1 WHERE id % $((rows / 2000)) = 0;"
+step "2,000 orders change; backup 3, of which little is new"
+sql first "UPDATE shop.orders SET amount = amount + 1 WHERE id > $((rows - 2000));"
 after=$(checksums first shop)
 new_snapshot; changed=$T
 backup "$T.partial/data"
