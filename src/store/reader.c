@@ -178,7 +178,9 @@ int
 reader_unit (struct reader *r, const struct chunk_want *want, struct buf *out)
 {
   struct chunk_view *v;
-  int rc;
+  int rc = want_check (r, want);
+  if (rc == ERR_FORMAT)
+    return rc;
   if (want->ref.plain_len > r->limits.decoded_bytes / 4
       || want->ref.sealed_len > r->limits.raw_bytes / 4)
     return unit_direct (r, want, out);

@@ -153,7 +153,8 @@ reader_prefetch (struct reader *r, const struct chunk_want *wants, size_t n)
     struct hint *h = hint_find (r, &wants[i]);
     if (h)
       h->front = front;
-    if (h || is_known (r, &wants[i]))
+    if (h || !want_is_possible (&wants[i]) || is_known (r, &wants[i])
+        || wants[i].ref.sealed_len > READER_GET_MAX)
       continue;
     *hint_at (r, r->hint_count++) = (struct hint){ .want = wants[i], .front = front, .at = now };
     ++*filter_of (r, &wants[i]);

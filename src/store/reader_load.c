@@ -364,6 +364,11 @@ reader_load (struct reader *r, const struct chunk_want *wants, size_t n, unsigne
              struct chunk_view **views)
 {
   lock_assert_none ();
+  for (size_t i = 0; i < n; i++) {
+    int bad = want_check (r, &wants[i]);
+    if (bad < 0)
+      return bad;
+  }
   struct load l = { .r = r, .flags = flags, .n = n };
   AUTO_MEM void *memory = NULL;
   l.items = l.few;

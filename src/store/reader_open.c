@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "format/pack.h"
 
 struct sealer_item *
 sealer_take (struct reader *r)
@@ -82,6 +83,27 @@ open_entry (struct reader *r, struct entry *e, const struct chunk_want *w, const
   else
     r->stats.hits_cache++;
   return 0;
+}
+
+bool
+want_is_possible (const struct chunk_want *w)
+{
+  const struct chunk_ref *ref = &w->ref;
+  return ref->sealed_len > UNIT_OVERHEAD && ref->plain_len > 0
+         && ref->plain_len <= unit_plain_max (w->type)
+         && (uint64_t) ref->off + ref->sealed_len <= PACK_MAX_BYTES;
+}
+
+int
+want_check (const struct reader *r, const struct chunk_want *w)
+{
+  const struct chunk_ref *ref = &w->ref;
+  if (!want_is_possible (w)) {
+    log_err ("impossible reference prefix=%s off=%u len=%u plain=%u type=%d", w->src->prefix,
+             ref->off, ref->sealed_len, ref->plain_len, w->type);
+    return ERR_FORMAT;
+  }
+  return ref->sealed_len > r->raw.limit ? ERR_LIMIT : 0;
 }
 
 /* Raw memory for one unit; the caller holds none. */

@@ -177,6 +177,11 @@ is_local (const struct reader_source *src)
   return (src->blob->caps & BLOB_CAP_LOCAL) != 0;
 }
 
+/* Lengths and offset that a unit can have: they come from stored pages. */
+bool want_is_possible (const struct chunk_want *w);
+/* ERR_FORMAT, logged, where not; ERR_LIMIT: more sealed bytes than this reader may hold. */
+int want_check (const struct reader *r, const struct chunk_want *w) WARN_UNUSED;
+
 /* reader_table.c: decoded memory.  All under the lock. */
 struct entry *entry_find (struct reader *r, const struct reader_source *src, int type,
                           const uint8_t id[ID_LEN]);

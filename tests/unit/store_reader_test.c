@@ -105,6 +105,19 @@ test_wrong_reference (void **state)
     w.ref.sealed_len -= i == 5;
     assert_int_equal (reader_load (r, &w, 1, 0, &view), ERR_FORMAT);
   }
+  /* what no page that was written could say */
+  for (int i = 0; i < 5; i++) {
+    struct chunk_want w[2] = { v->wants[0], v->wants[1] };
+    w[1].ref.off = i == 0 ? UINT32_MAX - 5 : i == 1 ? 64u << 20 : w[1].ref.off;
+    w[1].ref.sealed_len = i == 2 ? UINT32_MAX : i == 3 ? 0 : w[1].ref.sealed_len;
+    w[1].ref.plain_len = i == 4 ? 0 : w[1].ref.plain_len;
+    struct chunk_view *views[2];
+    reader_prefetch (r, w, 2);
+    assert_int_equal (reader_load (r, w, 2, 0, views), ERR_FORMAT);
+    AUTO_BUF out;
+    buf_init (&out, 1 << 20);
+    assert_int_equal (reader_unit (r, &w[1], &out), ERR_FORMAT);
+  }
   assert_int_equal (load (r, v, 1, 1, 0), 0);
   reader_forget_source (r, &v->src);
   vault_free (v);
