@@ -75,7 +75,10 @@ pipeline_admit (struct pipeline *p, int64_t timeout_ns)
 {
   int64_t deadline = clock_now () + timeout_ns;
   LOCK_SCOPE (&p->chunk_lock);
-  while (p->chunk_bytes > p->opts.chunk_bytes && !p->chunk_cancelled)
+  /* Where all that is lent lies in chunks that nobody has finished, waiting would be for ever: the
+   * first in line is let through until its chunk is cut. */
+  while (p->chunk_bytes > p->opts.chunk_bytes && !p->chunk_cancelled
+         && __atomic_load_n (&p->pushed, __ATOMIC_RELAXED) > 0)
     if (!lock_wait_until (&p->room, &p->chunk_lock, deadline))
       return ERR_AGAIN;
   return p->chunk_cancelled ? ERR_CANCELLED : 0;
@@ -112,7 +115,9 @@ account (struct pipeline *p, ptrdiff_t delta)
 {
   lock_take (&p->chunk_lock);
   p->chunk_bytes = (size_t) ((ptrdiff_t) p->chunk_bytes + delta);
-  bool has_room = delta < 0 && p->chunk_bytes <= p->opts.chunk_bytes;
+  bool has_room = delta < 0
+                  && (p->chunk_bytes <= p->opts.chunk_bytes
+                      || __atomic_load_n (&p->pushed, __ATOMIC_RELAXED) == 0);
   lock_release (&p->chunk_lock);
   if (has_room)
     pthread_cond_broadcast (&p->room);
@@ -156,6 +161,8 @@ pipe_chunk_free (struct pipeline *p, struct pipe_chunk *c)
   if (!c)
     return;
   size_t cap = c->cap;
+  if (c->pipe)
+    __atomic_fetch_sub (&p->pushed, 1, __ATOMIC_RELAXED);
   bufpool_put (c->data, c->cap);
   free (c);
   account (p, -(ptrdiff_t) cap);
@@ -331,6 +338,7 @@ pipe_push (struct pipe *v, struct pipe_chunk *c)
   c->next = NULL;
   LOCK_SCOPE (&v->line->lock);
   c->dep->unplaced++;
+  __atomic_fetch_add (&v->line->pushed, 1, __ATOMIC_RELAXED);
   if (!v->batch) {
     v->batch = calloc (1, sizeof *v->batch);
     /* a hundred bytes: wait for somebody to free them rather than lose a chunk */
@@ -348,7 +356,10 @@ pipe_push (struct pipe *v, struct pipe_chunk *c)
     b->head = c;
   b->tail = c;
   b->bytes += c->len;
-  if (++b->count >= BATCH_CHUNKS || b->bytes >= BATCH_BYTES)
+  /* A batch that waits for more while the writers are held would wait for ever. */
+  bool is_tight = __atomic_load_n (&v->line->chunk_bytes, __ATOMIC_RELAXED)
+                  > v->line->opts.chunk_bytes / 2;
+  if (++b->count >= BATCH_CHUNKS || b->bytes >= BATCH_BYTES || is_tight)
     send_batch_locked (v);
 }
 

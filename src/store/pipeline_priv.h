@@ -57,6 +57,7 @@ struct pipeline {
   struct lock chunk_lock; /* LOCK_PIPE: chunk_bytes */
   pthread_cond_t room;
   size_t chunk_bytes;
+  size_t pushed;          /* chunks given to a pipe and not yet freed; atomic */
   bool chunk_cancelled;
 };
 
