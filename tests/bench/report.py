@@ -102,7 +102,8 @@ def show(table):
             stored = "%.1f%%" % (100 * cell["stored"] / cell["bytes"]) if cell.get("bytes") else \
                 "%.1f MB" % (cell["stored"] / 1e6)
         peak = "%.0f" % (cell["peak_memory"] / (1 << 20)) if "peak_memory" in cell else "-"
-        other = " ".join("%s=%g" % (k, v) for k, v in cell.items() if k not in known)
+        other = " ".join("%s=%g" % (k, v) for k, v in cell.items()
+                         if k not in known and isinstance(v, (int, float)))
         if cell.get("status"):
             other += " FAILED"
         print(form % (row, step, peer, cost(cell, "wall"), cost(cell, "cpu"), peak, stored, other))

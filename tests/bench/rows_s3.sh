@@ -12,6 +12,7 @@ s3_up () {
   local server=${BENCH_S3:-} minio=$here/../lib/servers/minio.sh
   if [ -z "$server" ]; then
     export COFFER_SERVERS=$work/servers
+    [ ! -e "$work/s3/minio.pid" ] || "$minio" stop "$work/s3" # of a run that was killed
     rm -rf "$work/s3"
     mkdir -p "$work/s3" "$COFFER_SERVERS"
     # A server that has just started may still refuse the bucket.
