@@ -194,7 +194,9 @@ s3_fsync_steps () {
     "$bin/writeload" -t 8 -n "$fsync_files" -z 8K -s "$t.partial" || return 1
   note "$(tail -n 1 "$work/log")"
   measure seal 0 "$coffer" seal "$t.partial" || return 1
-  fact write packs "$("$coffer" show --json "$t" | jq .packs)"
+  # What check walks is what the snapshot refers to.
+  fact write packs "$("$coffer" check --json --key-file "$dir/key" "$(s3_url "$s3_direct")" |
+    jq .packs)"
 }
 row_s3_fsync () { for_s3_peers s3_fsync_steps coffer; }
 

@@ -18,7 +18,7 @@ jq -e '.files == 64 and .bytes == 64 * 8388608' "$TESTDIR/load.log" > /dev/null 
 # gets some more.
 jq -e '.worst_write_ms < 10000' "$TESTDIR/load.log" > /dev/null ||
   fail "a write was held too long: $(cat "$TESTDIR/load.log")"
-within 40 seal 1
+within 40 "$COFFER" seal "$VAULT/$(ts 1).partial"
 mkdir "$TESTDIR/direct"
 "$load" -t 4 -n 64 -z 8M "$TESTDIR/direct" > /dev/null
 coffer_umount

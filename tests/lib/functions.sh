@@ -175,7 +175,7 @@ wait_for () {
   return 1
 }
 
-# within SECONDS COMMAND...: fails if it takes longer, or fails.
+# within SECONDS PROGRAM...: fails if it takes longer, or fails.  (No shell functions.)
 within () {
   local limit=$1 rc=0
   shift
