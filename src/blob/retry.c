@@ -131,10 +131,24 @@ tell (struct tries *t, int rc, int64_t wait)
   if ((last && now - last < LOG_EVERY)
       || !atomic_compare_exchange_strong (&t->r->logged_at, &last, now))
     return;
-  log_warn ("%s failed, will try again op=%s key=%s err=\"%s\" attempt=%u wait_ms=%lld",
+  struct blob_stats stats;
+  blob_stats_get (&t->r->blob, &stats);
+  log_warn ("%s failed, will try again op=%s key=%s err=\"%s\" attempt=%u wait_ms=%lld last=\"%s\"",
             rc == ERR_THROTTLED ? "the store asks for fewer requests; a request"
                                   : "a request to the store",
-            blob_op_name (t->op), t->key, err_str (rc), t->failed, (long long) (wait / NS_PER_MS));
+            blob_op_name (t->op), t->key, err_str (rc), t->failed, (long long) (wait / NS_PER_MS),
+            stats.last_error_text);
+}
+
+static void
+tell_end (struct tries *t, int rc, int64_t used)
+{
+  struct blob_stats stats;
+  blob_stats_get (&t->r->blob, &stats);
+  log_err ("gave up after several attempts; is the store reachable? op=%s key=%s err=\"%s\""
+           " attempts=%u seconds=%lld last=\"%s\"",
+           blob_op_name (t->op), t->key, err_str (rc), t->failed, (long long) (used / NS_PER_S),
+           stats.last_error_text);
 }
 
 /* After an attempt that returned RC: true to try again (the wait is over), false to return *RC. */
@@ -155,9 +169,7 @@ again (struct tries *t, int *rc)
   int64_t budget = presets[t->r->preset].budget_ms * NS_PER_MS, used = clock_now () - t->began;
   if (used + wait > budget) {
     if (t->failed > 1)
-      log_err ("gave up after several attempts op=%s key=%s err=\"%s\" attempts=%u seconds=%lld",
-               blob_op_name (t->op), t->key, err_str (*rc), t->failed,
-               (long long) (used / NS_PER_S));
+      tell_end (t, *rc, used);
     return false;
   }
   meter_retry (t->r->blob.meter);

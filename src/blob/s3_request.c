@@ -46,7 +46,7 @@ static const struct {
   { "XMinioAdminBucketQuotaExceeded", ERR_FULL, "the bucket's quota is used up" },
   { "InsufficientStorage", ERR_FULL, "the store is full" },
   { "StorageFull", ERR_FULL, "the store is full" },
-  { "AccessDenied", ERR_DENIED, "the credentials lack a permission; check the policy of user and bucket" },
+  { "AccessDenied", ERR_DENIED, "a permission is missing; check the policies of user and bucket" },
   { "AllAccessDisabled", ERR_DENIED, "the bucket or account is disabled" },
   { "InvalidAccessKeyId", ERR_DENIED, "the store does not know this access key" },
   { "SignatureDoesNotMatch", ERR_DENIED, "the secret key is wrong" },
@@ -57,7 +57,7 @@ static const struct {
   { "RequestTimeTooSkewed", ERR_DENIED, "this host's clock is wrong; set it (NTP)" },
   { "PermanentRedirect", ERR_DENIED, "the bucket is in another region; set region= in the URL" },
   { "TemporaryRedirect", ERR_DENIED, "the bucket is in another region; set region= in the URL" },
-  { "AuthorizationHeaderMalformed", ERR_DENIED, "wrong region or access key; set region= in the URL" },
+  { "AuthorizationHeaderMalformed", ERR_DENIED, "wrong region or key; set region= in the URL" },
   { "NotImplemented", ERR_IO, "the store lacks a function; if-none-match=0 in the URL may help" },
 };
 
@@ -99,7 +99,7 @@ advice_for (const struct s3_call *c, int rc)
       return codes[i].advice;
   int status = c->resp.status;
   if (status == 301 || status == 307)
-    return "the bucket is in another region or at another endpoint; set region= or endpoint= in the URL";
+    return "the bucket is elsewhere; set region= or endpoint= in the URL";
   if (rc == ERR_DENIED)
     return status ? "check the credentials and the bucket's policy"
                   : "the endpoint's certificate is not trusted; ca-file= in the URL names the CA's";
@@ -113,28 +113,33 @@ advice_for (const struct s3_call *c, int rc)
 void
 s3_tell (struct blob_s3 *s, const struct s3_call *c, int rc)
 {
-  const char *what = c->error.code[0] ? c->error.code : c->resp.failure[0] ? c->resp.failure : err_str (rc);
+  const char *what = c->error.code[0]     ? c->error.code
+                     : c->resp.failure[0] ? c->resp.failure
+                                          : err_str (rc);
   const char *key = c->key ? c->key : "";
-  bool is_answer = (rc == ERR_MISSING && strcmp (c->error.code, "NoSuchBucket") != 0) || rc == ERR_EXISTS
-                   || rc == ERR_LIMIT || rc == ERR_CANCELLED || rc == ERR_NOMEM;
+  bool is_answer = (rc == ERR_MISSING && strcmp (c->error.code, "NoSuchBucket") != 0)
+                   || rc == ERR_EXISTS || rc == ERR_LIMIT || rc == ERR_CANCELLED || rc == ERR_NOMEM;
   if (is_answer || c->is_quiet)
     return;
-  meter_error (s->blob.meter, rc, "%s s3://%s/%s%s at %s: %s (status %d)", blob_op_name (c->op), s->bucket,
-               s->prefix, key, s->host, what, c->resp.status);
+  meter_error (s->blob.meter, rc, "%s s3://%s/%s%s at %s: %s (status %d)", blob_op_name (c->op),
+               s->bucket, s->prefix, key, s->host, what, c->resp.status);
   if (err_is_transient (rc)) {
-    log_debug ("request failed op=%s key=%s%s host=%s status=%d reason=\"%s\"", blob_op_name (c->op),
-               s->prefix, key, s->host, c->resp.status, what);
+    log_debug ("request failed op=%s key=%s%s host=%s status=%d reason=\"%s\"",
+               blob_op_name (c->op), s->prefix, key, s->host, c->resp.status, what);
     return;
   }
   int64_t now = clock_now (), last = s->logged_at;
-  if ((last && now - last < LOG_EVERY) || !atomic_compare_exchange_strong (&s->logged_at, &last, now))
+  if ((last && now - last < LOG_EVERY)
+      || !atomic_compare_exchange_strong (&s->logged_at, &last, now))
     return;
   const char *region = c->resp.region[0] ? c->resp.region : c->error.region;
   log_err ("%s; %s op=%s bucket=%s key=%s%s endpoint=%s status=%d code=\"%s\""
            " message=\"%s\"%s%s request=%s",
-           rc == ERR_FORMAT ? "an answer of the store cannot be true" : "the store refused a request",
+           rc == ERR_FORMAT ? "an answer of the store cannot be true"
+                            : "the store refused a request",
            advice_for (c, rc), blob_op_name (c->op), s->bucket, s->prefix,
-           key, s->origin, c->resp.status, what, c->error.message, region[0] ? " right-region=" : "", region,
+           key, s->origin, c->resp.status, what, c->error.message,
+           region[0] ? " right-region=" : "", region,
            c->resp.request_id);
 }
 
@@ -232,7 +237,8 @@ draft_url (const struct blob_s3 *s, const struct s3_call *c, struct draft *d)
 }
 
 static int
-draft_sign (const struct blob_s3 *s, const struct s3_call *c, const struct aws_creds *creds, struct draft *d)
+draft_sign (const struct blob_s3 *s, const struct s3_call *c, const struct aws_creds *creds,
+            struct draft *d)
 {
   sigv4_date (clock_wall () + s->skew_ns, d->date);
   int rc = payload_hash (s, c, d->hash);
@@ -242,13 +248,15 @@ draft_sign (const struct blob_s3 *s, const struct s3_call *c, const struct aws_c
   d->signed_headers[d->signed_count++] = (struct sigv4_pair){ "x-amz-date", d->date };
   d->signed_headers[d->signed_count++] = (struct sigv4_pair){ "x-amz-content-sha256", d->hash };
   if (creds->token[0])
-    d->signed_headers[d->signed_count++] = (struct sigv4_pair){ "x-amz-security-token", creds->token };
+    d->signed_headers[d->signed_count++]
+        = (struct sigv4_pair){ "x-amz-security-token", creds->token };
   for (size_t i = 0; i < c->header_count; i++)
     d->signed_headers[d->signed_count++] = c->headers[i];
   struct sigv4_scope scope = { .access_key = creds->access_key, .secret_key = creds->secret_key,
                                .region = s->region, .service = "s3", .date = d->date };
-  struct sigv4_request r = { .method = c->method, .path = (const char *) d->path.data, .query = c->query,
-                             .query_count = c->query_count, .headers = d->signed_headers,
+  struct sigv4_request r = { .method = c->method, .path = (const char *) d->path.data,
+                             .query = c->query, .query_count = c->query_count,
+                             .headers = d->signed_headers,
                              .header_count = d->signed_count, .payload_hash = d->hash };
   return sigv4_authorize (&scope, &r, &d->auth);
 }
@@ -293,10 +301,12 @@ understand (struct blob_s3 *s, struct s3_call *c)
   s3_xml_error (c->resp.error_body.data, c->resp.error_body.len, &c->error);
   int rc = s3_error_of (c->resp.status, c->error.code);
   /* A body that the store found altered: our memory, or the way there? */
-  if (strcmp (c->error.code, "XAmzContentSHA256Mismatch") == 0 || strcmp (c->error.code, "BadDigest") == 0) {
+  if (strcmp (c->error.code, "XAmzContentSHA256Mismatch") == 0
+      || strcmp (c->error.code, "BadDigest") == 0) {
     uint8_t now[32];
-    rc = c->sha256 && sigv4_sha256 (c->body, c->body_len, now) == 0 && memcmp (now, c->sha256, 32) != 0
-             ? ERR_FORMAT : ERR_AGAIN;
+    bool is_ours = c->sha256 && sigv4_sha256 (c->body, c->body_len, now) == 0
+                   && memcmp (now, c->sha256, 32) != 0;
+    rc = is_ours ? ERR_FORMAT : ERR_AGAIN;
   }
   if (err_is_transient (rc))
     retry_after_note (c->resp.retry_after_ns);
@@ -314,10 +324,11 @@ attempt (struct blob_s3 *s, struct s3_call *c, const struct aws_creds *creds)
   if (rc == 0)
     rc = draft_headers (&d);
   if (rc == 0) {
-    struct http_request q = { .method = c->method, .url = (const char *) d.url.data, .headers = d.headers,
-                              .header_count = d.header_count, .body = c->body, .body_len = c->body_len,
-                              .progress = c->progress, .progress_ctx = c->progress_ctx,
-                              .out = c->out, .out_len = c->out_len, .sink = c->sink };
+    struct http_request q = { .method = c->method, .url = (const char *) d.url.data,
+                              .headers = d.headers, .header_count = d.header_count,
+                              .body = c->body, .body_len = c->body_len, .progress = c->progress,
+                              .progress_ctx = c->progress_ctx, .out = c->out,
+                              .out_len = c->out_len, .sink = c->sink };
     meter_request (s->blob.meter, c->op);
     rc = http_perform (s->http, &q, &c->resp);
   }
@@ -338,8 +349,9 @@ mend (struct blob_s3 *s, const struct s3_call *c)
   if (strcmp (code, "RequestTimeTooSkewed") != 0 || !c->resp.date_ns)
     return false;
   int64_t skew = c->resp.date_ns - clock_wall ();
-  log_warn ("this host's clock differs from the store's; signing by the store's. Set the clock (NTP)"
-            " seconds=%lld limit=%lld", (long long) (skew / NS_PER_S), (long long) (SKEW_MAX / NS_PER_S));
+  log_warn ("this host's clock differs from the store's; signing by that. Set the clock (NTP)"
+            " seconds=%lld limit=%lld",
+            (long long) (skew / NS_PER_S), (long long) (SKEW_MAX / NS_PER_S));
   s->skew_ns = skew;
   return true;
 }

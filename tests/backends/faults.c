@@ -3,8 +3,8 @@
  *
  *   faults URL RULES_FILE PROXY_OUTPUT
  *
- * Each row spoils one kind of request in one way, does a few operations, and checks that none returned
- * wrong bytes and that what was reported as done is done.  `heals` says that retrying must get over it.
+ * Each row spoils one kind of request in one way, does a few operations, and checks that none
+ * returned wrong bytes and that what was reported as done is done.  `heals`: retrying gets over it.
  * The proxy's output tells whether the fault was met: a row that spoils nothing has failed. */
 #define LOG_MODULE "faults"
 #include <stdio.h>
@@ -21,7 +21,7 @@
 
 struct row {
   const char *rule;
-  int heals; /* 1: every operation succeeds; 0: each succeeds or fails; -1: the damage is invisible here */
+  int heals; /* 1: all succeeds; 0: it may fail; -1: the damage cannot be seen in this layer */
   bool is_big;
 };
 
@@ -129,8 +129,7 @@ count (void *ctx, const struct blob_entry *e)
 static void
 check_bytes (const uint8_t *got, const uint8_t *want, size_t n, const char *what)
 {
-  /* Damage of the body of a GET is for the layer above, whose data are sealed: here it must only not
-   * be longer or shorter. */
+  /* Damage of the body of a GET is for the layer above, whose data are sealed. */
   if (row->heals >= 0 && memcmp (got, want, n) != 0)
     bad (what, ERR_FORMAT);
 }

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# One program against every backend.  `make check` runs it on a directory and in memory; run.sh starts
-# the servers and runs it on each.
+# One program against every backend.  `make check` runs it on a directory and in memory; run.sh
+# starts the servers and runs it on each.
 check_PROGRAMS += tests/backends/conformance tests/backends/faults
 tests_backends_faults_SOURCES = %D%/faults.c
 tests_backends_faults_LDADD = libblob.la

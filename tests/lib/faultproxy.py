@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""faultproxy.py LISTEN_PORT SERVER_PORT RULES: an HTTP proxy that spoils chosen requests to an S3 server.
+"""faultproxy.py LISTEN_PORT SERVER_PORT RULES: an HTTP proxy that spoils requests to an S3 server.
 
 RULES is a file, read again whenever it changes, one rule a line:
 
     METHOD REGEX FIRST COUNT FAULT [ARG]
 
-METHOD may be *; REGEX is searched in the path with its query; of the requests that match, those from
-number FIRST on (from 1), COUNT of them (0: all), get the FAULT:
+METHOD may be *; REGEX is searched in the path with its query; of the requests that match, those
+from number FIRST on (from 1), COUNT of them (0: all), get the FAULT:
 
     reset-before          the connection is reset, nothing is forwarded
-    reset-request N       reset after N bytes of the request's body have been read; nothing is forwarded
+    reset-request N       reset after N bytes of the request's body; nothing is forwarded
     reset-reply N         forwarded; reset after N bytes of the reply's body
     lose                  forwarded, then reset instead of the reply
     status CODE           not forwarded; an error with that status and S3 code (503 is SlowDown)
@@ -37,8 +37,8 @@ import struct
 import sys
 import threading
 
-CODES = {403: "AccessDenied", 500: "InternalError", 502: "BadGateway", 503: "SlowDown", 507: "StorageFull",
-         301: "PermanentRedirect", 400: "RequestTimeout"}
+CODES = {403: "AccessDenied", 500: "InternalError", 502: "BadGateway", 503: "SlowDown",
+         507: "StorageFull", 301: "PermanentRedirect", 400: "RequestTimeout"}
 
 
 class Rules:
@@ -56,9 +56,10 @@ class Rules:
             for line in lines:
                 words = line.split()
                 if words:
-                    self.rules.append({"method": words[0], "regex": re.compile(words[1]), "first": int(words[2]),
-                                       "count": int(words[3]), "fault": words[4],
-                                       "arg": words[5] if len(words) > 5 else "0", "seen": 0})
+                    self.rules.append({"method": words[0], "regex": re.compile(words[1]),
+                                       "first": int(words[2]), "count": int(words[3]),
+                                       "fault": words[4], "seen": 0,
+                                       "arg": words[5] if len(words) > 5 else "0"})
 
     def find(self, method, path):
         with self.lock:
@@ -79,8 +80,8 @@ class Gone(Exception):
 
 
 def error_document(code):
-    return (f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>injected</Message>'
-            "</Error>").encode()
+    return (f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code>'
+            "<Message>injected</Message></Error>").encode()
 
 
 class Handler(socketserver.StreamRequestHandler):
@@ -109,11 +110,11 @@ class Handler(socketserver.StreamRequestHandler):
 
     def reply(self, status, headers, body, sent=None, length=None):
         lines = [f"HTTP/1.1 {status} x"]
-        lines += [f"{k}: {v}" for k, v in headers if k.lower() not in ("content-length", "transfer-encoding",
-                                                                       "connection")]
+        hop = ("content-length", "transfer-encoding", "connection")
+        lines += [f"{k}: {v}" for k, v in headers if k.lower() not in hop]
         if status not in (204, 304):
             lines.append(f"Content-Length: {len(body) if length is None else length}")
-        self.wfile.write(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + (body if sent is None else body[:sent]))
+        self.wfile.write(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + body[:sent])
         self.wfile.flush()
 
     def one(self):
@@ -156,7 +157,8 @@ class Handler(socketserver.StreamRequestHandler):
             return
         code = int(arg)
         document = error_document(CODES.get(code, "InternalError"))
-        self.reply(code, [("Content-Type", "application/xml")], b"" if method == "HEAD" else document)
+        self.reply(code, [("Content-Type", "application/xml")],
+                   b"" if method == "HEAD" else document)
 
     def forward(self, method, path, headers, body):
         upstream = http.client.HTTPConnection("127.0.0.1", self.server.upstream, timeout=120)
@@ -192,15 +194,18 @@ class Handler(socketserver.StreamRequestHandler):
             self.reply(status, headers, body[:number])
         elif fault == "flip" and body:
             spot = number % len(body)
-            self.reply(status, headers, body[:spot] + bytes([body[spot] ^ 0x40]) + body[spot + 1:])
+            spoilt = body[:spot] + bytes([body[spot] ^ 0x40]) + body[spot + 1:]
+            self.reply(status, headers, spoilt)
         elif fault == "other":
             self.reply(status, headers, bytes(b ^ 0x55 for b in body))
         elif fault == "wrong-range":
-            changed = [(k, re.sub(r"(\d+)-(\d+)/", lambda m: f"{int(m[1]) + 1}-{int(m[2]) + 1}/", v)
+            changed = [(k, re.sub(r"(\d+)-(\d+)/",
+                                  lambda m: f"{int(m[1]) + 1}-{int(m[2]) + 1}/", v)
                         if k.lower() == "content-range" else v) for k, v in headers]
             self.reply(status, changed, body)
         elif fault == "no-range":
-            self.reply(status, [h for h in headers if h[0].lower() != "content-range"], body)
+            rest = [h for h in headers if h[0].lower() != "content-range"]
+            self.reply(status, rest, body)
         elif method == "HEAD":
             size = next((v for k, v in headers if k.lower() == "content-length"), "0")
             self.reply(status, headers, b"", length=size)

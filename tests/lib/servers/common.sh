@@ -2,14 +2,14 @@
 # common.sh - shared by the scripts that start a server for tests.  Sourced.
 #
 # Each script:  NAME.sh start DIR PORT | stop DIR | url DIR [PATH] | env DIR | writer DIR | build
-#   start   on 127.0.0.1:PORT, all files below DIR, returns when it answers; makes the bucket "coffer"
+#   start   on 127.0.0.1:PORT, all files below DIR; returns when it has a bucket "coffer"
 #   stop    ends the processes that start began, and only those
 #   url     the store's URL for a prefix in the bucket
 #   env     the credentials as shell assignments
-#   writer  (radosgw, versitygw) makes a user who may put, get and list in the bucket, but not delete;
-#           prints the credentials as env does
+#   writer  (radosgw, versitygw) makes a user who may put, get and list, but not delete; prints the
+#           credentials as env does
 #   build   only makes the program, where it is built from source
-# Programs that are built are kept in COFFER_SERVERS (default: ./servers of the build directory).
+# Programs that are built are kept in COFFER_SERVERS (default: ./servers).
 
 SERVER_CACHE=${COFFER_SERVERS:-$PWD/servers}
 BUCKET=coffer
@@ -44,7 +44,7 @@ go_server() {
   echo "$out"
 }
 
-# start_daemon DIR NAME COMMAND...: in the background, its id in DIR/NAME.pid, its output in DIR/NAME.log
+# start_daemon DIR NAME COMMAND...: its process id goes to DIR/NAME.pid, its output to DIR/NAME.log
 start_daemon() {
   local dir=$1 name=$2
   shift 2
@@ -70,16 +70,19 @@ is_up() {
   curl -s -o /dev/null --noproxy '*' "http://127.0.0.1:$1/"
 }
 
-# make_bucket PORT KEY SECRET: a signed PUT; a bucket that exists is fine
+# signed_curl KEY:SECRET ARGUMENT...: prints the status
+signed_curl() {
+  local user=$1
+  shift
+  curl -s -o /dev/null -w '%{http_code}' --noproxy '*' --aws-sigv4 aws:amz:us-east-1:s3 \
+    -u "$user" "$@"
+}
+
+# make_bucket PORT KEY SECRET [SCHEME]: a signed PUT; a bucket that exists is fine
 make_bucket() {
   local status
-  for _ in $(seq 50); do
-    status=$(curl -s -o /dev/null -w '%{http_code}' --noproxy '*' --aws-sigv4 aws:amz:us-east-1:s3 -u "$2:$3" \
-      -H 'x-amz-content-sha256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855' \
-      -X PUT "http://127.0.0.1:$1/$BUCKET")
-    [ "$status" = 503 ] || break # ready, and yet not
-    sleep 0.2
-  done
+  status=$(signed_curl "$2:$3" -X PUT "${4:-http}://127.0.0.1:$1/$BUCKET" \
+    -H 'x-amz-content-sha256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855')
   case $status in
   200 | 409) ;;
   *) die "cannot make the bucket: status $status" ;;
@@ -102,9 +105,8 @@ put_policy() {
 "Action":["s3:PutObject","s3:GetObject","s3:ListBucket"],
 "Resource":["arn:aws:s3:::'$BUCKET'","arn:aws:s3:::'$BUCKET'/*"]}]}'
   hash=$(printf %s "$body" | sha256sum | cut -d' ' -f1)
-  status=$(curl -s -o /dev/null -w '%{http_code}' --noproxy '*' --aws-sigv4 aws:amz:us-east-1:s3 -u "$2:$3" \
-    -H "x-amz-content-sha256: $hash" -H 'Content-Type: application/json' -X PUT --data-binary "$body" \
-    "http://127.0.0.1:$1/$BUCKET?policy=")
+  status=$(signed_curl "$2:$3" -X PUT --data-binary "$body" "http://127.0.0.1:$1/$BUCKET?policy=" \
+    -H "x-amz-content-sha256: $hash" -H 'Content-Type: application/json')
   case $status in
   200 | 204) ;;
   *) die "cannot set the bucket's policy: status $status" ;;

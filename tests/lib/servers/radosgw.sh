@@ -1,9 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# radosgw.sh {start DIR PORT|stop DIR|url DIR [PATH]|env DIR|build}: a Ceph of one monitor, one OSD and a RADOS
-# Gateway, all on loopback and below DIR.  See common.sh.  Root; packages radosgw ceph-mon ceph-osd ceph-common
-# uuid-runtime.  About 125 MiB of memory, first start 15 s; data stay over a stop.  The monitor and the OSD
-# take ports from PORT + 1000 on.
+# radosgw.sh {start DIR PORT|stop DIR|url DIR [PATH]|env DIR|writer DIR|build}: a Ceph of one
+# monitor, one OSD and a RADOS Gateway, all on loopback and below DIR.  See common.sh.
+# Needs root and the packages radosgw ceph-mon ceph-osd ceph-common uuid-runtime.  About 125 MiB of
+# memory, first start 15 s; data stay over a stop.  The monitor and the OSD take ports from
+# PORT + 1000 on.
 set -u
 . "$(dirname "$0")/common.sh"
 KEY=AKRADOSTEST SECRET=skradostest00000000000000
@@ -102,12 +103,13 @@ start() {
   write_config "$dir" "$port"
   export CEPH_CONF=$dir/ceph.conf
   {
-    make_keys "$dir" && make_monitor "$dir" "$port" || die "cannot make the monitor, see $dir/start.log"
+    make_keys "$dir" && make_monitor "$dir" "$port" || die "cannot make the monitor"
     is_running "$run/mon.a.pid" || ceph-mon -c "$CEPH_CONF" -i a || die "no monitor, see $dir/log"
     make_osd "$dir" || die "cannot make the OSD, see $dir/start.log"
     is_running "$run/osd.0.pid" || ceph-osd -c "$CEPH_CONF" -i 0 || die "no OSD, see $dir/log"
     wait_for 60 osd_is_up "$dir" || die "the OSD does not come up, see $dir/log"
-    is_running "$run/client.rgw.a.pid" || radosgw -c "$CEPH_CONF" -n client.rgw.a || die "no gateway"
+    is_running "$run/client.rgw.a.pid" || radosgw -c "$CEPH_CONF" -n client.rgw.a \
+      || die "no gateway"
     wait_for 90 is_up "$port" || die "the gateway does not answer, see $dir/log"
     radosgw-admin -c "$CEPH_CONF" user info --uid tester >/dev/null 2>&1 \
       || radosgw-admin -c "$CEPH_CONF" user create --uid tester --display-name tester \
@@ -119,7 +121,8 @@ start() {
 case ${1:-} in
 build)
   for p in radosgw radosgw-admin ceph-mon ceph-osd ceph monmaptool ceph-authtool uuidgen; do
-    command -v $p >/dev/null || die "needs $p: apt-get install radosgw ceph-mon ceph-osd ceph-common uuid-runtime"
+    command -v $p >/dev/null \
+      || die "needs $p: apt-get install radosgw ceph-mon ceph-osd ceph-common uuid-runtime"
   done
   ;;
 start) start "$2" "$3" ;;
@@ -133,9 +136,10 @@ env) print_env $KEY $SECRET ;;
 writer)
   radosgw-admin -c "$2/ceph.conf" user info --uid writer >/dev/null 2>&1 \
     || radosgw-admin -c "$2/ceph.conf" user create --uid writer --display-name writer \
-      --access-key AKWRITER --secret-key skwriter0000000000000 >/dev/null || die "cannot make the user"
+      --access-key AKWRITER --secret-key skwriter0000000000000 >/dev/null \
+    || die "cannot make the user"
   put_policy "$(cat "$2/port")" $KEY $SECRET '{"AWS":["arn:aws:iam:::user/writer"]}'
   print_env AKWRITER skwriter0000000000000
   ;;
-*) die "usage: radosgw.sh {start DIR PORT|stop DIR|url DIR [PATH]|env DIR|build}" ;;
+*) die "usage: radosgw.sh {start DIR PORT|stop DIR|url DIR [PATH]|env DIR|writer DIR|build}" ;;
 esac
