@@ -43,7 +43,8 @@ save (const struct vault *v)
   if (fd >= 0)
     close (fd);
   if (!ok || rename (tmp, path) != 0)
-    log_warn ("cannot note the newest snapshot path=%s: a rolled-back store would not be noticed", path);
+    log_warn ("cannot note the newest snapshot path=%s: a rolled-back store would not be noticed",
+              path);
 }
 
 void
@@ -62,8 +63,10 @@ seen_check_locked (struct vault *v)
     is_there = strcmp (name, v->seen) == 0;
   }
   if (!is_there && !v->shows_less)
-    log_err ("the store shows less than before region=%s vault=%s missing=%s: it was rolled back, damaged or"
-             " something was removed behind coffer; do not seal on top of it before you know", v->region->name,
+    log_err ("the store shows less than before region=%s vault=%s missing=%s: it was rolled back, "
+             "damaged or"
+             " something was removed behind coffer; do not seal on top of it before you know",
+               v->region->name,
              v->name, v->seen);
   v->shows_less = !is_there;
   if (!is_there || !newest)

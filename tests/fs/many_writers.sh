@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # timeout: 200
-# Writers that each hold part of a chunk must not wait for each other's buffers: 64 streams of 8 MiB
-# at once are more unfinished chunks than the buffers hold, and no network or throttle is in the way.
+# Writers that each hold part of a chunk must not wait for each other's buffers: 64 streams of
+# 8 MiB at once are more unfinished chunks than the buffers hold, and no network or throttle is in
+# the way.
 . "$(dirname "$0")/../lib/functions.sh"
 requires_mount
 load=$COFFER_BUILD/tests/bench/writeload
