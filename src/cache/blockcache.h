@@ -9,12 +9,11 @@
  *
  * Bounded in bytes (data files and index together).  Eviction by recency with protection against
  * scans (a unit enters probation and is promoted by its second use; pinned packs stay).  Survives
- * restarts.  May be shared by several processes of one user: SQLite in WAL mode is the arbiter.
- * Data lives in slabs (large files with size-classed slots or log-structured segments), not in one
- * file per unit.
+ * restarts.  May be shared by several processes of one user: SQLite is the arbiter (not in WAL
+ * mode: see blockcache_priv.h).  Data lives in log-structured segments, not in one file per unit.
  *
- * Threads: any.  Writes are queued to one writer thread with a bounded queue (4 MiB... dropped when
- * full). */
+ * Threads: any.  Writes go through a queue of 4 MiB to one writer thread; what finds it full is
+ * dropped and counted. */
 #ifndef COFFER_CACHE_BLOCKCACHE_H
 #define COFFER_CACHE_BLOCKCACHE_H
 

@@ -38,6 +38,13 @@ cache_drop (void *ctx, const uint8_t pack[PACK_NAME_LEN], uint32_t off)
   blockcache_drop (v->region->mount->cache, keyring_store_id (v->region->keys), pack, off);
 }
 
+static bool
+cache_has (void *ctx, const uint8_t pack[PACK_NAME_LEN], uint32_t off)
+{
+  struct vault *v = ctx;
+  return blockcache_has (v->region->mount->cache, keyring_store_id (v->region->keys), pack, off);
+}
+
 /* The collector moved a chunk: the index may know where to. */
 static bool
 relocate (void *ctx, const uint8_t id[ID_LEN], struct chunk_ref *ref, uint8_t pack[PACK_NAME_LEN])
@@ -141,7 +148,7 @@ open_parts (struct vault *v)
   snprintf (v->source.prefix, sizeof v->source.prefix, "vaults/%s/packs/", v->name);
   if (m->cache && !(v->region->blob->caps & BLOB_CAP_LOCAL))
     v->source.cache = (struct reader_cache){ .ctx = v, .get = cache_get, .put = cache_put,
-                                             .drop = cache_drop };
+                                             .drop = cache_drop, .has = cache_has };
   return 0;
 }
 
