@@ -6,8 +6,6 @@
 #include "base/log.h"
 #include "snapshot/file.h"
 
-static __thread struct sealer *thread_sealer;
-
 /* A chunk in a pack that may not be in the store yet. */
 static int
 load_flying (struct vault *v, const struct read_piece *p, uint8_t *out, bool *in_memory)
@@ -20,9 +18,10 @@ load_flying (struct vault *v, const struct read_piece *p, uint8_t *out, bool *in
   *in_memory = pipe_read_pack (v->pipe, ref->pack, ref->off, ref->sealed_len, sealed);
   if (!*in_memory)
     return 0;
-  int rc = thread_sealer ? 0 : sealer_new (&thread_sealer);
+  struct sealer *sealer;
+  int rc = sealer_of_thread (&sealer);
   if (rc == 0)
-    rc = open_unit (thread_sealer, v->keys, UNIT_DATA, ref->id, sealed, ref->sealed_len, plain,
+    rc = open_unit (sealer, v->keys, UNIT_DATA, ref->id, sealed, ref->sealed_len, plain,
                     ref->plain_len);
   if (rc < 0)
     return rc;

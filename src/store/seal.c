@@ -7,6 +7,7 @@
  * (metadata).
  *
  * Nothing is logged here: who calls knows the pack, the object or the file, and says so. */
+#include <pthread.h>
 #include <string.h>
 #include <zstd.h>
 #include <zstd_errors.h>
@@ -62,6 +63,42 @@ sealer_free (struct sealer *s)
   free (s->packed.data);
   free (s->plain.data);
   free (s);
+}
+
+/* ---- one for each thread that asks ---- */
+
+static pthread_once_t key_once = PTHREAD_ONCE_INIT;
+static pthread_key_t own_key;
+static bool has_key;
+
+static void
+end_of_thread (void *s)
+{
+  sealer_free (s);
+}
+
+static void
+make_key (void)
+{
+  has_key = pthread_key_create (&own_key, end_of_thread) == 0;
+}
+
+int
+sealer_of_thread (struct sealer **out)
+{
+  pthread_once (&key_once, make_key);
+  if (!has_key)
+    return ERR_NOMEM;
+  *out = pthread_getspecific (own_key);
+  if (*out)
+    return 0;
+  AUTO (sealer) s = NULL;
+  int rc = sealer_new (&s);
+  if (rc == 0 && pthread_setspecific (own_key, s) != 0)
+    rc = ERR_NOMEM;
+  if (rc == 0)
+    *out = STEAL (s);
+  return rc;
 }
 
 /* At least N bytes, contents lost; NULL without memory. */

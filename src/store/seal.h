@@ -15,6 +15,8 @@ struct sealer;
 int sealer_new (struct sealer **out) WARN_UNUSED;
 void sealer_free (struct sealer *s);
 DEFINE_FREEP (sealer);
+/* The calling thread's own, made at its first call and freed when the thread ends. */
+int sealer_of_thread (struct sealer **out) WARN_UNUSED;
 
 /* HMAC-SHA-256 under K_ids (UNIT_DATA) or K_mids with the type byte (metadata chunks). */
 int seal_id (struct sealer *s, const struct vault_keys *k, int type, const void *plain, size_t n,

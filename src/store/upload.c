@@ -8,27 +8,24 @@
 #include "base/log.h"
 #include "store/pipeline_priv.h"
 
-static __thread struct sealer *thread_sealer;
-
 static int
 finish_pack (struct packing *k, uint32_t *size)
 {
-  if (!thread_sealer) {
-    int rc = sealer_new (&thread_sealer);
-    if (rc)
-      return rc;
-  }
+  struct sealer *sealer;
+  int rc = sealer_of_thread (&sealer);
+  if (rc)
+    return rc;
   AUTO_BUF table, unit;
   buf_init (&table, PACK_MAX_ENTRIES * PACK_ENTRY_LEN);
   buf_init (&unit, table.max + UNIT_OVERHEAD);
   for (uint32_t i = 0; i < k->count; i++)
     pack_entry_put (&table, &k->entries[i]);
-  int rc = buf_error (&table);
+  rc = buf_error (&table);
   if (rc)
     return rc;
   uint8_t id[ID_LEN];
   unit_id_pack_table (k->salt, id);
-  rc = seal_unit (thread_sealer, k->pipe->opts.keys, UNIT_PACK_TABLE, id, table.data, table.len, 0,
+  rc = seal_unit (sealer, k->pipe->opts.keys, UNIT_PACK_TABLE, id, table.data, table.len, 0,
                   &unit);
   if (rc)
     return rc;
