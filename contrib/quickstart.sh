@@ -143,7 +143,7 @@ mkdir "$mnt/local/shop"
 note "mounted on $mnt; the database directory is $mnt/local/shop"
 
 step "A MariaDB server of our own, with $rows orders"
-mariadb-install-db --no-defaults --user=root --datadir="$work/data" --skip-test-db \
+mariadb-install-db --no-defaults --force --user=root --datadir="$work/data" --skip-test-db \
   --auth-root-authentication-method=normal >> "$log" 2>&1
 start_server first "$work/data"
 sql first "

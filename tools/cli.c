@@ -239,6 +239,7 @@ cli_exit_of (int err)
 static void
 print_error (const struct cli *cli, int status, const char *text, const char *next)
 {
+  fflush (stdout); /* in the order of what happened, where both go to one place */
   if (cli->is_json) {
     json_t *o = json_pack ("{s:s, s:i, s:s*}", "error", text, "status", status, "next", next);
     if (o) {
@@ -285,6 +286,7 @@ cli_say (const struct cli *cli, const char *fmt, ...)
 {
   if (cli->is_quiet)
     return;
+  fflush (stdout);
   va_list ap;
   va_start (ap, fmt);
   vfprintf (stderr, fmt, ap);

@@ -21,6 +21,12 @@ struct facts {
 };
 
 static void
+facts_release (struct facts *f)
+{
+  json_decref (f->all);
+}
+
+static void
 add_text (struct facts *f, const char *key, const char *text)
 {
   if (text && *text)
@@ -58,7 +64,7 @@ print_facts (struct facts *f)
   json_t *v;
   char size[SIZE_TEXT];
   if (f->cli->is_json) {
-    out_json (f->cli, f->all);
+    out_json (f->cli, json_incref (f->all));
     return EXIT_DONE;
   }
   json_object_foreach (f->all, key, v)
@@ -71,7 +77,6 @@ print_facts (struct facts *f)
       else
         printf ("%-16s %lld\n", key, (long long) json_integer_value (v));
     }
-  json_decref (f->all);
   return EXIT_DONE;
 }
 
@@ -315,7 +320,7 @@ static int
 run (struct cli *cli)
 {
   AUTO_PLACE p = { .config = NULL };
-  struct facts f = { .cli = cli, .all = NULL };
+  __attribute__ ((cleanup (facts_release))) struct facts f = { .cli = cli, .all = NULL };
   const char *path = cli->args[0], *where = cli->arg_count > 1 ? cli->args[1] : NULL;
   bool is_store = where || cli_has (cli, "config");
   int status = place_find (cli, is_store ? where : path, &p);
