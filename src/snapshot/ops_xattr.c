@@ -208,6 +208,8 @@ static void
 list_meta (struct buf *out, const struct manifest_meta *meta, size_t n)
 {
   for (size_t i = 0; i < n; i++) {
+    if (strcmp (meta[i].key, "parent") == 0)
+      continue; /* the seal's own record: no copy carries it along (ruling 9) */
     buf_put (out, META, strlen (META));
     buf_put (out, meta[i].key, strlen (meta[i].key) + 1);
   }
