@@ -15,4 +15,5 @@ libbase_la_SOURCES = \
 	%D%/lock.c %D%/lock.h \
 	%D%/log.c %D%/log.h \
 	%D%/openssl.h \
+	%D%/map.c %D%/map.h \
 	%D%/pool.c %D%/pool.h

@@ -230,9 +230,9 @@ snap_merge_packs (struct snap *s)
   for (size_t k = 0; k < m.count; k++)
     buf_release (&m.packs[k].bytes);
   free (m.packs);
-  free (m.small.at);
-  free (m.seen.at);
-  free (m.moved.at);
+  map_release (&m.small);
+  map_release (&m.seen);
+  map_release (&m.moved);
   free (m.refs);
   buf_release (&m.changes);
   return rc;

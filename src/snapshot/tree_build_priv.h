@@ -3,15 +3,8 @@
 #ifndef COFFER_SNAPSHOT_TREE_BUILD_PRIV_H
 #define COFFER_SNAPSHOT_TREE_BUILD_PRIV_H
 
+#include "base/map.h"
 #include "snapshot/tree_build.h"
-
-/* Keys above 0 only. */
-struct map {
-  struct { uint64_t key, value; } *at;
-  size_t count, cap;
-};
-int map_set (struct map *m, uint64_t key, uint64_t value) WARN_UNUSED;
-bool map_get (const struct map *m, uint64_t key, uint64_t *value);
 
 /* A page of extents that was pushed. */
 struct external_kid {

@@ -203,5 +203,5 @@ external_release (struct builder *b)
   for (size_t k = 0; k < b->file_count; k++)
     free (b->files[k].kids);
   free (b->files);
-  free (b->externals.at);
+  map_release (&b->externals);
 }
