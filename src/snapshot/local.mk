@@ -15,6 +15,7 @@ libsnapshot_la_SOURCES = \
 	%D%/ops_control.c \
 	%D%/ops_dir.c \
 	%D%/ops_file.c \
+	%D%/ops_link.c \
 	%D%/ops_name.c \
 	%D%/ops_xattr.c \
 	%D%/overlay.c %D%/overlay.h \
