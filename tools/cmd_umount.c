@@ -13,6 +13,15 @@
 #include "mounted.h"
 #include "out.h"
 
+static volatile sig_atomic_t is_interrupted;
+
+static void
+on_interrupt (int sig)
+{
+  (void) sig;
+  is_interrupted = 1;
+}
+
 /* What is taken and not yet durable, over all open snapshots. */
 static uint64_t
 pending_of (json_t *status, size_t *snapshots)
@@ -28,6 +37,24 @@ pending_of (json_t *status, size_t *snapshots)
       *snapshots += n > 0;
     }
   return sum;
+}
+
+/* Why it may take long: the first region whose store is not reached. */
+static void
+note_trouble (json_t *status, char *note, size_t cap)
+{
+  size_t i;
+  json_t *r;
+  json_array_foreach (json_object_get (status, "regions"), i, r)
+    {
+      const char *breaker = json_string_value (json_object_get (r, "breaker"));
+      const char *error = json_string_value (json_object_get (r, "last_error"));
+      if (breaker && strcmp (breaker, "closed") != 0) {
+        snprintf (note, cap, "the store of %s is not reached: %s",
+                  json_string_value (json_object_get (r, "name")), error ? error : "");
+        return;
+      }
+    }
 }
 
 /* Who has files open for writing, for the message. */
@@ -62,6 +89,7 @@ give_order (const struct mounted *m, const char *line, struct order *out)
     return err_from_errno (errno);
   if (out->child == 0) {
     char reply[4096];
+    signal (SIGINT, SIG_IGN); /* the order stands, whoever waits for it */
     int rc = mounted_command (m, line, reply, sizeof reply);
     ssize_t n = write (fds[1], &rc, sizeof rc);
     if (n == sizeof rc)
@@ -73,7 +101,8 @@ give_order (const struct mounted *m, const char *line, struct order *out)
   return 0;
 }
 
-/* Shows what is left until the order is answered; its result. */
+/* Shows what is left until the order is answered; its result, or LEFT_ALONE after Ctrl-C. */
+#define LEFT_ALONE 1
 static int
 await_order (const struct cli *cli, const struct mounted *m, struct order *o, char *reply,
              size_t cap)
@@ -82,17 +111,22 @@ await_order (const struct cli *cli, const struct mounted *m, struct order *o, ch
   uint64_t most = 0;
   progress_begin (&p, cli, "making durable");
   struct pollfd fd = { .fd = o->fd, .events = POLLIN };
-  while (poll (&fd, 1, 500) == 0) {
+  struct sigaction act = { .sa_handler = on_interrupt };
+  sigaction (SIGINT, &act, NULL);
+  while (!is_interrupted && poll (&fd, 1, 500) <= 0) {
     size_t n = 0;
     json_t *status = mounted_status (m);
     uint64_t left = pending_of (status, &n);
-    json_decref (status);
     most = left > most ? left : most;
-    char note[64];
+    char note[512];
     snprintf (note, sizeof note, "%zu snapshot(s) open", n);
+    note_trouble (status, note, sizeof note);
+    json_decref (status);
     progress_show (&p, most - left, most, note);
   }
   progress_end (&p);
+  if (is_interrupted)
+    return LEFT_ALONE;
   int rc = ERR_IO;
   ssize_t n = read (o->fd, &rc, sizeof rc);
   size_t used = 0;
@@ -186,6 +220,13 @@ run (struct cli *cli)
     rc = await_order (cli, &m, &order, reply, sizeof reply);
   else
     snprintf (reply, sizeof reply, "%s", err_str (rc));
+  if (rc == LEFT_ALONE) {
+    cli_say (cli, "not waiting any more; %s is made durable and unmounted in the background. "
+                  "coffer umount %s waits for it again, with --force it does not wait for the "
+                  "store",
+             m.top, m.top);
+    return EXIT_TRANSIENT;
+  }
   if (rc == ERR_ROFS && (rc = unmount_plainly (&m)) < 0)
     snprintf (reply, sizeof reply, "%s", err_str (rc));
   if (rc < 0)

@@ -150,9 +150,11 @@ open_region (struct wire *w, size_t i)
                                             "(%s). Give -o key-file=FILE", s.shown, u.path);
   if (rc == 0)
     rc = store_open (r->take_blob, &u.unlock, &r->take_keys);
-  if (rc == ERR_MISSING)
-    return cli_refuse (w->cli, EXIT_FAILED, "cannot open the store %s. coffer init makes one",
-                       s.shown);
+  if (rc == ERR_MISSING) /* no directory, no store, or no key file: the log says which */
+    return cli_refuse (w->cli, EXIT_FAILED, "cannot open the store %s with %s. coffer init makes "
+                                            "a store",
+                       s.shown, u.unlock.key_file ? u.unlock.key_file
+                                                  : u.unlock.passphrase_file);
   if (rc < 0)
     return wire_fail (w->cli, &s, rc, "open the store");
   if (preset != RETRY_NONE)
