@@ -219,6 +219,8 @@ do_rename (struct call *c, unsigned flags)
 }
 
 static const struct call_type rename_type = { "rename", do_rename, reply_rc, NULL };
+/* The commit may be interrupted as it may be answered EAGAIN: the seal goes on either way. */
+static const struct call_type commit_type = { "rename", do_rename, reply_rc, drop_nothing };
 
 #ifndef RENAME_NOREPLACE
 #define RENAME_NOREPLACE 1
@@ -240,7 +242,8 @@ op_rename (fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newpa
     return;
   }
   struct call c;
-  call_init (&c, req, &rename_type, parent);
+  bool is_commit = node_class (parent) == CLASS_PLACE;
+  call_init (&c, req, is_commit ? &commit_type : &rename_type, parent);
   c.name = name;
   c.node2 = newparent;
   c.name2 = newname;

@@ -269,6 +269,23 @@ sealed_lookup (struct sealed *t, uint64_t dir, const char *name, size_t n, unsig
   return ERR_NOENT;
 }
 
+/* What is data of a file, for st_blocks: tar and cp look for holes only where it is less than the size.
+ * Of files with many extents the whole size: to know better, pages would have to be fetched. */
+static uint64_t
+data_bytes (const struct node_attr *a)
+{
+  uint64_t sum = 0;
+  if (a->is_external)
+    return a->size;
+  struct rd r = rd_of (a->extents, a->extents_len);
+  for (uint64_t k = 0; k < a->ext_count && !r.failed; k++) {
+    struct extent e;
+    extent_get (&r, UINT32_MAX, &e);
+    sum += e.kind == EXTENT_HOLE ? 0 : e.len;
+  }
+  return sum < a->size ? sum : a->size;
+}
+
 int
 sealed_stat_view (struct sealed *t, struct row_view *v, unsigned flags, struct node_stat *out,
                   uint64_t *target)
@@ -289,7 +306,7 @@ sealed_stat_view (struct sealed *t, struct row_view *v, unsigned flags, struct n
   out->ctime = a->mtime;
   out->is_sealed = true;
   out->has_xattrs = a->xattrs_len > 0;
-  out->blocks = a->kind == NODE_FILE ? (a->size + 511) / 512 : 0;
+  out->blocks = a->kind == NODE_FILE ? (data_bytes (a) + 511) / 512 : 0;
   if (target)
     *target = v->no;
   return 0;
