@@ -71,6 +71,9 @@ cache_release (struct blockcache *c)
   seg_fds_close (c);
   if (c->ring)
     munmap (c->ring, QUEUE_BYTES);
+  for (int i = 0; i < SEG_KINDS; i++)
+    if (c->stage[i])
+      munmap (c->stage[i], STAGE_BYTES);
   pthread_cond_destroy (&c->wake);
   pthread_cond_destroy (&c->done);
   pthread_cond_destroy (&c->conn_free);

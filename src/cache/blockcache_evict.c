@@ -23,6 +23,7 @@ uint32_t
 seg_size (const struct blockcache *c)
 {
   uint64_t n = c->max_bytes / 64;
+  n &= ~(uint64_t) (BLOCK_BYTES - 1);
   return n < SEG_MIN_BYTES ? SEG_MIN_BYTES : n > SEG_MAX_BYTES ? SEG_MAX_BYTES : (uint32_t) n;
 }
 

@@ -44,6 +44,8 @@
 #define SEG_MAX_BYTES (32u << 20)
 #define CONNS 8
 #define SEG_FDS 64
+#define BLOCK_BYTES 4096u
+#define STAGE_BYTES (1u << 20)
 
 enum unit_flag { UNIT_USED = 1, UNIT_PINNED = 2 };
 enum seg_kind { SEG_PROBATION, SEG_PROTECTED, SEG_PINNED, SEG_KINDS };
@@ -89,11 +91,15 @@ struct seg_fd {
   uint64_t used_at;
 };
 
-/* A segment this process appends to. */
+/* A segment this process appends to.  Records gather in the stage, which is the part of the file from
+ * stage_off on; it is written past the page cache, in whole blocks, before the rows are committed:
+ * what was just fetched is not wanted again so soon, and pages for it cost more than all the rest. */
 struct seg_out {
   int64_t id; /* 0: none */
   int fd;
-  uint32_t pos, cap, units;
+  uint32_t pos, cap;
+  uint32_t stage_off, stage_len; /* stage_off + stage_len == pos */
+  bool is_dirty;
 };
 
 struct stmts {
@@ -140,6 +146,7 @@ struct blockcache {
   dev_t db_dev;
   ino_t db_ino;
   struct seg_out out[SEG_KINDS];
+  uint8_t *stage[SEG_KINDS]; /* STAGE_BYTES each, made when needed */
   uint64_t soft_max; /* below max_bytes after the disk was full */
   int64_t soft_until, retry_at, retry_ns, counted_at;
   unsigned segs_made;
@@ -181,10 +188,13 @@ bool seg_read (int fd, uint32_t pos, uint32_t len, const struct unit_name *u, ui
 /* Returns an SQLite code or 0; what is wrong with the data file goes to *err.  A segment of KIND
  * has room for LEN bytes more; ERR_LIMIT: pins fill the cache. */
 int seg_out_ready (struct blockcache *c, enum seg_kind kind, uint32_t len, int *err) WARN_UNUSED;
-/* Appends a record, and its row. */
+/* Appends a record to the stage, and its row. */
 int seg_append (struct blockcache *c, enum seg_kind kind, const uint8_t *rec, uint32_t len,
                 const struct unit_row *row, int *err) WARN_UNUSED;
+/* Writes what is staged; before every commit.  0 or an err: then roll back, and seg_out_abandon. */
+int seg_out_flush (struct blockcache *c) WARN_UNUSED;
 void seg_out_close (struct blockcache *c, enum seg_kind kind);
+void seg_out_abandon (struct blockcache *c); /* after a rollback */
 void seg_out_forget (struct blockcache *c); /* all, without touching the index */
 /* Closes segments whose writer died, removes rows without file and files without row. */
 int seg_adopt_dead (struct blockcache *c) WARN_UNUSED;

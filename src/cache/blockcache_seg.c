@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -116,6 +117,12 @@ seg_read (int fd, uint32_t pos, uint32_t len, const struct unit_name *u, uint8_t
   return n == (ssize_t) (len + sizeof header) && record_header_is (header, u, len);
 }
 
+static uint32_t
+whole_blocks (uint32_t n)
+{
+  return (n + BLOCK_BYTES - 1) & ~(BLOCK_BYTES - 1);
+}
+
 static int
 seg_create (struct blockcache *c, int64_t last, struct seg_out *out)
 {
@@ -126,7 +133,9 @@ seg_create (struct blockcache *c, int64_t last, struct seg_out *out)
   out->id = ((last >> SEG_RANDOM_BITS) + 1) << SEG_RANDOM_BITS;
   out->id |= salt & ((1 << SEG_RANDOM_BITS) - 1);
   seg_path (c, out->id, path);
-  out->fd = open (path, O_RDWR | O_CREAT | O_EXCL | SEG_FLAGS, 0600);
+  out->fd = open (path, O_RDWR | O_CREAT | O_EXCL | O_DIRECT | SEG_FLAGS, 0600);
+  if (out->fd < 0 && errno == EINVAL) /* not every file system has it */
+    out->fd = open (path, O_RDWR | O_CREAT | O_EXCL | SEG_FLAGS, 0600);
   if (out->fd < 0)
     return err_from_errno (errno);
   (void) flock (out->fd, LOCK_SH | LOCK_NB); /* says that its writer lives; see seg_adopt_dead */
@@ -163,7 +172,15 @@ seg_out_ready (struct blockcache *c, enum seg_kind kind, uint32_t len, int *err)
   }
   uint32_t cap = seg_size (c);
   if (cap < len + REC_HEADER_LEN)
-    cap = len + REC_HEADER_LEN;
+    cap = whole_blocks (len + REC_HEADER_LEN);
+  if (!c->stage[kind]) {
+    void *p = mmap (NULL, STAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED) {
+      *err = ERR_NOMEM;
+      return 0;
+    }
+    c->stage[kind] = p;
+  }
   bool is_room = true;
   int rc = 0;
   if (kind == SEG_PROBATION) /* the others are made while room is being made */
@@ -193,21 +210,47 @@ seg_out_ready (struct blockcache *c, enum seg_kind kind, uint32_t len, int *err)
   return 0;
 }
 
+/* Writes the stage in whole blocks; the last one, if it is not full, stays to be written again. */
+static int
+stage_write (struct blockcache *c, enum seg_kind kind)
+{
+  struct seg_out *out = &c->out[kind];
+  uint8_t *stage = c->stage[kind];
+  uint32_t n = whole_blocks (out->stage_len), full = out->stage_len & ~(BLOCK_BYTES - 1);
+  memset (stage + out->stage_len, 0, n - out->stage_len);
+  ssize_t rc = pwrite (out->fd, stage, n, out->stage_off);
+  if (rc != (ssize_t) n)
+    return rc < 0 ? err_from_errno (errno) : ERR_FULL;
+  memmove (stage, stage + full, out->stage_len - full);
+  out->stage_off += full;
+  out->stage_len -= full;
+  out->is_dirty = false;
+  return 0;
+}
+
 int
 seg_append (struct blockcache *c, enum seg_kind kind, const uint8_t *rec, uint32_t len,
             const struct unit_row *row, int *err)
 {
   struct seg_out *out = &c->out[kind];
-  size_t want = (size_t) len + REC_HEADER_LEN;
-  ssize_t n = pwrite (out->fd, rec, want, out->pos);
-  if (n != (ssize_t) want) {
-    *err = n < 0 ? err_from_errno (errno) : ERR_FULL;
-    return 0;
+  uint32_t pos = out->pos;
+  for (uint32_t left = len + REC_HEADER_LEN; left && *err == 0;) {
+    uint32_t n = STAGE_BYTES - out->stage_len < left ? STAGE_BYTES - out->stage_len : left;
+    memcpy (c->stage[kind] + out->stage_len, rec, n);
+    rec += n;
+    left -= n;
+    out->stage_len += n;
+    out->pos += n;
+    out->is_dirty = true;
+    if (out->stage_len == STAGE_BYTES)
+      *err = stage_write (c, kind);
   }
+  if (*err < 0)
+    return 0;
   sqlite3_stmt *s = c->st.unit_put;
   sqlite3_bind_int64 (s, 1, row->key);
   sqlite3_bind_int64 (s, 2, out->id);
-  sqlite3_bind_int64 (s, 3, out->pos);
+  sqlite3_bind_int64 (s, 3, pos);
   sqlite3_bind_int64 (s, 4, len);
   sqlite3_bind_int (s, 5, row->flags);
   int rc = db_run (s);
@@ -216,9 +259,17 @@ seg_append (struct blockcache *c, enum seg_kind kind, const uint8_t *rec, uint32
     sqlite3_bind_int (c->st.seg_add, 2, 1);
     rc = db_run (c->st.seg_add);
   }
-  out->pos += (uint32_t) want;
-  out->units++;
   return rc;
+}
+
+int
+seg_out_flush (struct blockcache *c)
+{
+  int err = 0;
+  for (int i = 0; i < SEG_KINDS && err == 0; i++)
+    if (c->out[i].id && c->out[i].is_dirty)
+      err = stage_write (c, (enum seg_kind) i);
+  return err;
 }
 
 void
@@ -227,9 +278,11 @@ seg_out_close (struct blockcache *c, enum seg_kind kind)
   struct seg_out *out = &c->out[kind];
   if (!out->id)
     return;
+  if (out->is_dirty)
+    (void) !stage_write (c, kind); /* what is not there is found missing when it is read */
   if (c->db) {
     sqlite3_bind_int64 (c->st.seg_close, 1, out->id);
-    sqlite3_bind_int64 (c->st.seg_close, 2, out->pos);
+    sqlite3_bind_int64 (c->st.seg_close, 2, whole_blocks (out->pos));
     db_try (c->st.seg_close); /* stays open in the table: the next start closes it */
   }
   close (out->fd);
@@ -243,6 +296,23 @@ seg_out_forget (struct blockcache *c)
     if (c->out[i].id)
       close (c->out[i].fd);
     c->out[i] = (struct seg_out){ 0 };
+  }
+}
+
+void
+seg_out_abandon (struct blockcache *c)
+{
+  for (int i = 0; i < SEG_KINDS; i++) {
+    struct seg_out *out = &c->out[i];
+    int64_t is_there = 0;
+    if (!out->id)
+      continue;
+    out->is_dirty = false;
+    sqlite3_bind_int64 (c->st.seg_is, 1, out->id);
+    bool is_known = db_int (c->st.seg_is, 0, &is_there) == 0;
+    if (is_known && !is_there)
+      seg_remove (c, out->id); /* its row was never committed */
+    seg_out_close (c, (enum seg_kind) i);
   }
 }
 

@@ -208,6 +208,7 @@ static void
 run_batch (struct blockcache *c, uint64_t from, uint64_t to)
 {
   int err = 0, puts = 0;
+  bool is_done = false;
   bool is_ready = index_ready (c);
   int rc = is_ready ? db_run (c->st.begin) : 0;
   for (uint64_t i = from; i < to; i++) {
@@ -227,11 +228,21 @@ run_batch (struct blockcache *c, uint64_t from, uint64_t to)
     c->soft_max = c->max_bytes;
     rc = evict_for (c, 0, &is_room);
   }
-  if (rc == 0 && is_ready)
-    rc = db_run (c->st.commit);
+  if (rc == 0 && is_ready) {
+    int flushed = seg_out_flush (c);
+    bool is_lost = flushed < 0 || (err < 0 && err != ERR_LIMIT);
+    err = flushed < 0 ? flushed : err;
+    if (is_lost)
+      db_try (c->st.rollback); /* no row without its data */
+    else
+      rc = db_run (c->st.commit);
+    if (is_lost)
+      seg_out_abandon (c);
+    is_done = !is_lost && rc == 0;
+  }
   for (uint64_t i = from; i < to; i++)
     if (c->ops[i % QUEUE_OPS].wait)
-      c->ops[i % QUEUE_OPS].wait->err = rc == 0 && is_ready ? 0 : ERR_IO;
+      c->ops[i % QUEUE_OPS].wait->err = is_done ? 0 : ERR_IO;
   if (rc != 0) {
     index_failed (c, "index", rc);
     return;
