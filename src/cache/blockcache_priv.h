@@ -91,9 +91,10 @@ struct seg_fd {
   uint64_t used_at;
 };
 
-/* A segment this process appends to.  Records gather in the stage, which is the part of the file from
- * stage_off on; it is written past the page cache, in whole blocks, before the rows are committed:
- * what was just fetched is not wanted again so soon, and pages for it cost more than all the rest. */
+/* A segment this process appends to.  Records gather in the stage, which is the part of the file
+ * from stage_off on; it is written past the page cache, in whole blocks, before the rows are
+ * committed: what was just fetched is not wanted again so soon, and pages for it cost more than all
+ * the rest. */
 struct seg_out {
   int64_t id; /* 0: none */
   int fd;
