@@ -251,10 +251,29 @@ rc_of_curl (struct http_transfer *t, CURLcode code)
   }
 }
 
+/* What the kernel will take in before anybody reads is paid before it is asked for. */
+static int
+prepay (struct http_transfer *t)
+{
+  size_t n = http_receive_window (t->http);
+  n = n < t->req->out_len ? n : t->req->out_len;
+  while (t->prepaid < n) {
+    size_t step = throttle_set_step (&t->http->down, n - t->prepaid);
+    int rc = http_pay (t, &t->http->down, step);
+    if (rc != 0)
+      return rc;
+    t->prepaid += step;
+  }
+  return 0;
+}
+
 static int
 run_transfer (struct http_conn *c, struct http_transfer *t)
 {
-  int running = 1, rc = 0;
+  int running = 1;
+  int rc = prepay (t);
+  if (rc != 0)
+    return rc;
   if (curl_multi_add_handle (c->multi, c->easy) != CURLM_OK)
     return ERR_NOMEM;
   while (rc == 0) {

@@ -82,7 +82,9 @@ http_on_receive (char *p, size_t size, size_t n, void *ctx)
   struct http_transfer *t = ctx;
   size_t len = size * n;
   meter_bytes (t->http->meter, 0, len);
-  for (size_t paid = 0; paid < len && t->rc == 0;) {
+  size_t paid = len < t->prepaid ? len : t->prepaid;
+  t->prepaid -= paid;
+  while (paid < len && t->rc == 0) {
     size_t step = throttle_set_step (&t->http->down, len - paid < HTTP_STEP ? len - paid
                                      : HTTP_STEP);
     t->rc = http_pay (t, &t->http->down, step);
@@ -200,16 +202,22 @@ http_on_header (char *p, size_t size, size_t n, void *ctx)
   return len;
 }
 
-/* What the kernel takes in before anybody pays for it is limited to 50 ms of the rate. */
+size_t
+http_receive_window (const struct http *h)
+{
+  uint64_t rate = throttle_set_rate_of (&h->down);
+  if (!rate)
+    return 0;
+  /* 5 ms of the rate in all (the kernel doubles what it is told): with 8 connections 40 ms. */
+  uint64_t bytes = rate / 200;
+  return bytes < (32u << 10) ? 32u << 10 : bytes > (2u << 20) ? 2u << 20 : (size_t) bytes;
+}
+
 int
 http_on_socket (void *ctx, curl_socket_t fd, curlsocktype purpose)
 {
-  struct http *h = ctx;
-  uint64_t rate = throttle_set_rate_of (&h->down);
-  if (rate) {
-    uint64_t bytes = rate / 20;
-    int size = bytes < (32u << 10) ? 32 << 10 : bytes > (4u << 20) ? 4 << 20 : (int) bytes;
+  int size = (int) (http_receive_window (ctx) / 2);
+  if (size)
     (void) setsockopt (fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size); /* only makes it smoother */
-  }
   return CURL_SOCKOPT_OK;
 }

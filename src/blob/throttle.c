@@ -9,6 +9,8 @@
 
 /* one step of a very slow link; below it the calls would cost more */
 #define BURST_MIN 512
+#define RESERVE_MAX (1ull << 32) /* with the burst of the highest rate still below 2^33 */
+#define RESERVE_SHARE 12 /* a twelfth of the rate drips out of the reserve */
 #define SLICE_NS (50 * NS_PER_MS) /* how soon a sleeper notices a new rate or a cancel */
 
 struct waiter {
@@ -21,26 +23,31 @@ struct throttle {
   uint64_t rate, burst;
   bool is_burst_fixed;
   int64_t level_tn; /* token-nanoseconds */
+  int64_t reserve_tn;
+  uint64_t reserve_max;
   int64_t at;       /* clock_now () to which level_tn has been brought */
   struct waiter *head, **tail;
   uint64_t granted, waited_ns;
   _Atomic bool is_cancelled;
 };
 
-static uint64_t
-burst_for (uint64_t rate)
+/* The default burst and reserve of a rate. */
+static void
+set_burst (struct throttle *t, uint64_t rate)
 {
-  uint64_t burst = rate / 125 * 3 + rate % 125 * 3 / 125; /* 24 ms */
-  return burst < BURST_MIN ? BURST_MIN : burst;
+  uint64_t burst = rate / 250 * 3 + rate % 250 * 3 / 250; /* 12 ms */
+  t->burst = burst < BURST_MIN ? BURST_MIN : burst;
+  t->reserve_max = rate / 10 < RESERVE_MAX ? rate / 10 : RESERVE_MAX;
 }
 
 static void
 throttle_check (const struct throttle *t)
 {
-  if (t->level_tn < 0 || t->level_tn > (int64_t) t->burst * NS_PER_S) {
-    fprintf (stderr, "coffer: throttle level %lld outside its burst %llu\n",
-             (long long) t->level_tn,
-             (unsigned long long) t->burst);
+  if (t->level_tn < 0 || t->level_tn > (int64_t) t->burst * NS_PER_S || t->reserve_tn < 0
+      || t->reserve_tn > (int64_t) t->reserve_max * NS_PER_S) {
+    fprintf (stderr, "coffer: throttle level %lld, reserve %lld outside burst %llu, reserve %llu\n",
+             (long long) t->level_tn, (long long) t->reserve_tn, (unsigned long long) t->burst,
+             (unsigned long long) t->reserve_max);
     abort ();
   }
 }
@@ -56,7 +63,10 @@ throttle_new (uint64_t rate, uint64_t burst, struct throttle **out)
   lock_init (&t->lock, LOCK_THROTTLE, "throttle");
   t->rate = rate;
   t->is_burst_fixed = burst != 0;
-  t->burst = burst ? burst : burst_for (rate);
+  if (burst)
+    t->burst = burst;
+  else
+    set_burst (t, rate);
   t->level_tn = (int64_t) t->burst * NS_PER_S;
   t->at = clock_now ();
   t->tail = &t->head;
@@ -83,10 +93,21 @@ refill_locked (struct throttle *t)
   if (!t->rate)
     return;
   /* Compared by division, so that a month of idleness cannot overflow the product. */
-  if (elapsed > (full - t->level_tn) / (int64_t) t->rate)
+  int64_t reserve_full = (int64_t) t->reserve_max * NS_PER_S;
+  int64_t room = full - t->level_tn + reserve_full - t->reserve_tn;
+  if (elapsed > room / (int64_t) t->rate) {
     t->level_tn = full;
-  else
-    t->level_tn += elapsed * (int64_t) t->rate;
+    t->reserve_tn = reserve_full;
+    return;
+  }
+  int64_t dripped = elapsed * (int64_t) t->rate, extra = dripped / RESERVE_SHARE;
+  extra = extra < t->reserve_tn ? extra : t->reserve_tn;
+  t->reserve_tn -= extra;
+  t->level_tn += dripped + extra;
+  if (t->level_tn > full) {
+    t->reserve_tn += t->level_tn - full;
+    t->level_tn = full;
+  }
   throttle_check (t);
 }
 
@@ -209,7 +230,8 @@ throttle_set_rate (struct throttle *t, uint64_t rate)
   refill_locked (t);
   t->rate = rate < THROTTLE_RATE_MAX ? rate : THROTTLE_RATE_MAX;
   if (!t->is_burst_fixed)
-    t->burst = burst_for (t->rate);
+    set_burst (t, t->rate);
+  t->reserve_tn = 0;
   int64_t full = (int64_t) t->burst * NS_PER_S;
   if (t->level_tn > full)
     t->level_tn = full;

@@ -6,20 +6,24 @@
  * CLOCK_MONOTONIC read through clock_now(), so tests drive it with clock_fake().
  *
  * Invariants (throttle_check, always compiled in):
- *   I1  0 <= level <= burst.
- *   I2  tokens granted in any window of T seconds <= burst + rate * T.      (the promise to the
- *       user)
- *   I3  waiters are served in arrival order; a large N cannot starve.       (a queue, not a
- *       broadcast)
+ *   I1  0 <= level <= burst, 0 <= reserve <= reserve_max.
+ *   I2  tokens granted in any window of T seconds are at most burst + reserve_max + rate * T, and
+ *       at most burst + 13/12 * rate * T.  (The promise to the user.)
+ *   I3  waiters are served in arrival order; a large N cannot starve.  (A queue, not a broadcast.)
  *   I4  rate == 0 means unlimited: take returns at once, level is unused.
  *
- * The default burst is what drips in during 24 ms, so no window of 100 ms exceeds 124 % of the
- * rate. Arithmetic is 64-bit token-nanoseconds, never floating point: a limit must not drift after
- * a month. burst <= 2^33, so burst * 10^9 fits an int64_t; larger is ERR_LIMIT at throttle_new.
+ * The default burst is what drips in during 12 ms.  What drips in while the bucket is full (because
+ * somebody woke late on a busy machine) goes into a reserve of at most 100 ms, from which a twelfth
+ * of the rate is added: so the mean is kept, and no window of 100 ms exceeds 12 + 108.3 = 120.3 %
+ * of the rate.  The rest up to 125 % is for what happens to the bytes after they were granted.  With
+ * a burst that the caller sets there is no reserve.
+ *
+ * Arithmetic is 64-bit token-nanoseconds, never floating point: a limit must not drift after a
+ * month.  burst <= 2^33, so burst * 10^9 fits an int64_t; larger is ERR_LIMIT at throttle_new.
  * N > burst is legal and is granted as several bursts.
  *
- * Threads: any.  `lock` is a leaf (LOCK_THROTTLE); nothing is called and nothing is logged under
- * it. Does NOT: retry, reorder, or know what a request is.  Blocking is its only side effect. */
+ * Threads: any.  `lock` is a leaf (LOCK_THROTTLE): nothing is called and nothing logged under it.
+ * Does NOT: retry, reorder, or know what a request is.  Blocking is its only side effect. */
 #ifndef COFFER_BLOB_THROTTLE_H
 #define COFFER_BLOB_THROTTLE_H
 
@@ -32,7 +36,7 @@
 #include "base/err.h"
 
 #define THROTTLE_BURST_MAX (1ull << 33)
-#define THROTTLE_RATE_MAX (1ull << 38) /* 24 ms of it are below THROTTLE_BURST_MAX */
+#define THROTTLE_RATE_MAX (1ull << 38) /* 12 ms of it are below THROTTLE_BURST_MAX */
 
 struct throttle;
 
