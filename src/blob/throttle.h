@@ -15,8 +15,8 @@
  * The default burst is what drips in during 12 ms.  What drips in while the bucket is full (because
  * somebody woke late on a busy machine) goes into a reserve of at most 100 ms, from which a twelfth
  * of the rate is added: so the mean is kept, and no window of 100 ms exceeds 12 + 108.3 = 120.3 %
- * of the rate.  The rest up to 125 % is for what happens to the bytes after they were granted.  With
- * a burst that the caller sets there is no reserve.
+ * of the rate.  The rest up to 125 % is for what happens to the bytes after they were granted.
+ * With a burst that the caller sets there is no reserve.
  *
  * Arithmetic is 64-bit token-nanoseconds, never floating point: a limit must not drift after a
  * month.  burst <= 2^33, so burst * 10^9 fits an int64_t; larger is ERR_LIMIT at throttle_new.
