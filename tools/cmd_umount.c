@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include "base/clock.h"
 #include "commands.h"
 #include "fs/mountpoint.h"
 #include "mounted.h"
@@ -24,17 +25,14 @@ on_interrupt (int sig)
 
 /* What is taken and not yet durable, over all open snapshots. */
 static uint64_t
-pending_of (json_t *status, size_t *snapshots)
+pending_of (json_t *status)
 {
   uint64_t sum = 0;
   size_t i;
   json_t *s;
-  *snapshots = 0;
   json_array_foreach (json_object_get (status, "snapshots"), i, s)
     {
-      uint64_t n = (uint64_t) json_integer_value (json_object_get (s, "pending"));
-      sum += n;
-      *snapshots += n > 0;
+      sum += (uint64_t) json_integer_value (json_object_get (s, "pending"));
     }
   return sum;
 }
@@ -102,11 +100,20 @@ give_order (const struct mounted *m, const char *line, struct order *out)
 }
 
 /* Shows what is left until the order is answered; its result, or LEFT_ALONE after Ctrl-C. */
+/* With --force: the daemon ends at the first, and stops waiting for the store at the next. */
+#define FORCE_AFTER_NS (10 * NS_PER_S)
+static void
+send_end (int daemon)
+{
+  (void) syscall (SYS_pidfd_send_signal, daemon, SIGTERM, NULL, 0); /* it may have gone already */
+}
+
 #define LEFT_ALONE 1
 static int
-await_order (const struct cli *cli, const struct mounted *m, struct order *o, char *reply,
-             size_t cap)
+await_order (const struct cli *cli, const struct mounted *m, struct order *o, int daemon_to_end,
+             char *reply, size_t cap)
 {
+  int64_t began = clock_now ();
   struct progress p;
   uint64_t most = 0;
   progress_begin (&p, cli, "making durable");
@@ -114,15 +121,19 @@ await_order (const struct cli *cli, const struct mounted *m, struct order *o, ch
   struct sigaction act = { .sa_handler = on_interrupt };
   sigaction (SIGINT, &act, NULL);
   while (!is_interrupted && poll (&fd, 1, 500) <= 0) {
-    size_t n = 0;
     json_t *status = mounted_status (m);
-    uint64_t left = pending_of (status, &n);
+    uint64_t left = pending_of (status);
     most = left > most ? left : most;
     char note[512];
-    snprintf (note, sizeof note, "%zu snapshot(s) open", n);
+    json_t *memory = json_object_get (status, "memory");
+    snprintf (note, sizeof note, "%lld pack(s) on their way",
+              (long long) (json_integer_value (json_object_get (memory, "packs_in_flight"))
+                           + json_integer_value (json_object_get (memory, "packs_filling"))));
     note_trouble (status, note, sizeof note);
     json_decref (status);
     progress_show (&p, most - left, most, note);
+    if (daemon_to_end >= 0 && clock_now () - began > FORCE_AFTER_NS)
+      send_end (daemon_to_end);
   }
   progress_end (&p);
   if (is_interrupted)
@@ -215,9 +226,10 @@ run (struct cli *cli)
   AUTO_FD daemon = daemon_handle (&m);
   struct order order = { .child = -1, .fd = -1 };
   char reply[4096];
-  int rc = give_order (&m, cli_has (cli, "force") ? "umount force" : "umount", &order);
+  bool is_forced = cli_has (cli, "force");
+  int rc = give_order (&m, is_forced ? "umount force" : "umount", &order);
   if (rc == 0)
-    rc = await_order (cli, &m, &order, reply, sizeof reply);
+    rc = await_order (cli, &m, &order, is_forced ? daemon : -1, reply, sizeof reply);
   else
     snprintf (reply, sizeof reply, "%s", err_str (rc));
   if (rc == LEFT_ALONE) {
@@ -227,15 +239,25 @@ run (struct cli *cli)
              m.top, m.top);
     return EXIT_TRANSIENT;
   }
+  bool is_cut = is_forced && rc < 0 && daemon >= 0;
+  if (is_cut) /* told to end, it answers this order with an error */
+    rc = 0;
   if (rc == ERR_ROFS && (rc = unmount_plainly (&m)) < 0)
     snprintf (reply, sizeof reply, "%s", err_str (rc));
   if (rc < 0)
     return refused (cli, &m, rc, reply);
   struct pollfd gone = { .fd = daemon, .events = POLLIN };
-  for (int i = 0; daemon >= 0 && poll (&gone, 1, 10000) == 0; i++)
-    cli_say (cli, "waiting for the daemon to end (%d s)", 10 * (i + 1));
+  for (int i = 0; daemon >= 0 && poll (&gone, 1, is_forced ? 1000 : 10000) == 0; i++)
+    if (is_forced)
+      send_end (daemon);
+    else
+      cli_say (cli, "waiting for the daemon to end (%d s)", 10 * (i + 1));
   if (mountpoint_check (m.top, &state) == 0 && state == MOUNTPOINT_DEAD)
     return detach_dead (cli, m.top);
+  if (is_cut)
+    return cli_refuse (cli, EXIT_PARTLY, "unmounted %s without waiting for the store: of open "
+                                         "snapshots only what had been made durable (fsync) will be "
+                                         "there after the next mount", m.top);
   return EXIT_DONE;
 }
 
