@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Guards: a full store is said plainly (errno, status, seal, exit status), nothing is sealed as if
-# it
-# had been stored, and when there is room again the same snapshot can be written anew and sealed.
+# Guards: a full store is said plainly (errno, status, seal, exit status), nothing is sealed as
+# if it had been stored, and when there is room again the same snapshot can be written anew and
+# sealed.
 . "$(dirname "$0")/../lib/functions.sh"
 requires_mount
 requires jq
