@@ -85,8 +85,9 @@ dir_stat (struct mount *m, uint64_t node, struct node_stat *out)
   memset (out, 0, sizeof *out);
   struct node_time t = { .sec = m->started / NS_PER_S };
   out->node = node;
+  /* Whoever mounted makes databases and snapshots, root or not. */
   out->attr = (struct node_attr){ .kind = NODE_DIR, .mode = 0755, .nlink = 2, .size = 4096,
-                                  .mtime = t, .atime = t };
+                                  .uid = geteuid (), .gid = getegid (), .mtime = t, .atime = t };
   out->ctime = t;
   out->is_volatile = true;
 }
