@@ -256,7 +256,8 @@ run (struct cli *cli)
     return detach_dead (cli, m.top);
   if (is_cut)
     return cli_refuse (cli, EXIT_PARTLY, "unmounted %s without waiting for the store: of open "
-                                         "snapshots only what had been made durable (fsync) will be "
+                                         "snapshots only what had been made durable (fsync) will "
+                                         "be "
                                          "there after the next mount", m.top);
   return EXIT_DONE;
 }
