@@ -4,12 +4,13 @@
  *   flowmeter -l PORT -t HOST:PORT -o FILE
  *
  * Listens on 127.0.0.1:PORT and connects each client to HOST:PORT.  While bytes flow, FILE gets a
- * line each 10 ms: microseconds of CLOCK_MONOTONIC at the end of the interval, bytes up (from the
- * clients) and bytes down in it.  windows.py reads that.  Bytes count when they arrive here, so
- * what is measured is what the client sent, not what the server took; the relay reads as soon as it
- * can and its own buffers are small (64 KiB a direction).
+ * line for each 10 ms: microseconds of CLOCK_MONOTONIC at the end of the interval, bytes up (from
+ * the clients) and bytes down in it.  windows.py reads that.  Bytes count in the interval in which
+ * they were received here, so what is measured is what the client sent, not what the server took;
+ * the relay reads as soon as it can and its own buffers are small (64 KiB a direction).
  *
- * Two threads a connection, one that samples.  Ends on SIGTERM or SIGINT. */
+ * Two threads a connection count, one writes an interval down when it is 200 ms old, so that it
+ * does not matter if it comes late.  Ends on SIGTERM or SIGINT. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
@@ -17,6 +18,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,15 +28,29 @@
 #include <unistd.h>
 
 #define SAMPLE_NS 10000000
+#define SETTLED 20 /* intervals after which nobody counts into one any more */
 #define BLOCK (64 << 10)
 
-static atomic_uint_fast64_t up, down;
+/* A ring of intervals: 10 s, far more than SETTLED. */
+#define INTERVALS 1024
+struct interval {
+  atomic_uint_fast64_t up, down;
+};
+static struct interval ring[INTERVALS];
 static struct addrinfo *target;
+
+static int64_t
+now_interval (void)
+{
+  struct timespec t;
+  clock_gettime (CLOCK_MONOTONIC, &t);
+  return (t.tv_sec * 1000000000LL + t.tv_nsec) / SAMPLE_NS;
+}
 
 /* Half of a connection. */
 struct pump {
   int from, to;
-  atomic_uint_fast64_t *count;
+  bool is_up;
   atomic_int *users; /* of the pair of sockets; shared by both halves */
 };
 
@@ -67,7 +83,8 @@ run_pump (void *arg)
   char *block = malloc (BLOCK);
   ssize_t n;
   while (block != NULL && (n = recv (p->from, block, BLOCK, 0)) > 0) {
-    atomic_fetch_add (p->count, (uint64_t) n);
+    struct interval *at = &ring[now_interval () % INTERVALS];
+    atomic_fetch_add (p->is_up ? &at->up : &at->down, (uint64_t) n);
     if (send_all (p->to, block, (size_t) n) != 0)
       break;
   }
@@ -84,13 +101,13 @@ run_pump (void *arg)
 }
 
 static int
-start_pump (int from, int to, atomic_uint_fast64_t *count, atomic_int *users)
+start_pump (int from, int to, bool is_up, atomic_int *users)
 {
   pthread_t t;
   struct pump *p = malloc (sizeof *p);
   if (p == NULL)
     return -1;
-  *p = (struct pump){ .from = from, .to = to, .count = count, .users = users };
+  *p = (struct pump){ .from = from, .to = to, .is_up = is_up, .users = users };
   if (pthread_create (&t, NULL, run_pump, p) != 0) {
     free (p);
     return -1;
@@ -115,32 +132,29 @@ relay (int client)
   setsockopt (client, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
   setsockopt (server, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
   atomic_init (users, 2);
-  if (start_pump (client, server, &up, users) != 0
-      || start_pump (server, client, &down, users) != 0)
+  if (start_pump (client, server, true, users) != 0
+      || start_pump (server, client, false, users) != 0)
     die ("cannot start a thread");
 }
 
 static void *
-sample (void *arg)
+write_down (void *arg)
 {
   FILE *f = arg;
-  struct timespec next;
-  clock_gettime (CLOCK_MONOTONIC, &next);
-  for (;;) {
-    next.tv_nsec += SAMPLE_NS;
-    if (next.tv_nsec >= 1000000000) {
-      next.tv_nsec -= 1000000000;
-      next.tv_sec++;
-    }
-    clock_nanosleep (CLOCK_MONOTONIC, TIMER_ABSTIME, &next, NULL);
-    uint64_t u = atomic_exchange (&up, 0), d = atomic_exchange (&down, 0);
-    struct timespec now;
-    clock_gettime (CLOCK_MONOTONIC, &now);
-    if (u + d > 0) {
-      fprintf (f, "%lld %llu %llu\n", now.tv_sec * 1000000LL + now.tv_nsec / 1000,
+  for (int64_t next = now_interval ();;) {
+    nanosleep (&(struct timespec){ .tv_nsec = SAMPLE_NS }, NULL);
+    bool wrote = false;
+    for (int64_t end = now_interval () - SETTLED; next < end; next++) {
+      struct interval *at = &ring[next % INTERVALS];
+      uint64_t u = atomic_exchange (&at->up, 0), d = atomic_exchange (&at->down, 0);
+      if (u + d == 0)
+        continue;
+      fprintf (f, "%lld %llu %llu\n", (long long) (next + 1) * SAMPLE_NS / 1000,
                (unsigned long long) u, (unsigned long long) d);
-      fflush (f);
+      wrote = true;
     }
+    if (wrote)
+      fflush (f);
   }
   return NULL;
 }
@@ -187,7 +201,7 @@ main (int argc, char **argv)
   if (f == NULL)
     die (out);
   int fd = listen_on (port);
-  if (pthread_create (&t, NULL, sample, f) != 0)
+  if (pthread_create (&t, NULL, write_down, f) != 0)
     die ("cannot start a thread");
   for (;;) {
     int client = accept4 (fd, NULL, NULL, SOCK_CLOEXEC);
