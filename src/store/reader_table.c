@@ -199,7 +199,7 @@ decoded_get (struct reader *r, size_t n, bool is_ahead, size_t *cap)
 {
   struct arena *a = &r->decoded;
   for (;;) {
-    uint8_t *p = arena_get (a, n, a->kept > a->limit / 8, cap);
+    uint8_t *p = arena_get (a, n, a->kept > a->limit / 4, cap);
     if (p)
       return p;
     struct entry *e = evictable (r, is_ahead);
