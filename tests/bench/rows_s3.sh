@@ -50,7 +50,10 @@ s3_url () { echo "s3://$s3_bucket/coffer?endpoint=http://$1&path-style=1&region=
 s3_empty () { inside rclone purge "s3:$s3_bucket/$1" 2> /dev/null || :; }
 s3_stored () { inside rclone size --json "s3:$s3_bucket/$1" | jq .bytes; }
 # Bytes through the relay so far: up or down.  What is younger than 0.2 s is not written down yet.
-s3_flow () { sleep 0.4; awk -v c="$1" '{ n += c == "up" ? $2 : $3 } END { printf "%.0f\n", n }' "$work/flow"; }
+s3_flow () {
+  sleep 0.4
+  awk -v c="$1" '{ n += c == "up" ? $2 : $3 } END { printf "%.0f\n", n }' "$work/flow"
+}
 
 for_s3_peers () {
   local steps=$1
