@@ -22,6 +22,7 @@ cleanup() {
   for s in "${started[@]}"; do
     "$servers/$s.sh" stop "$dir/$s"
   done
+  "$servers/minio.sh" stop "$dir/tls"
   [ -n "$proxy" ] && kill "$proxy" 2>/dev/null
   rm -rf "$dir"
 }
