@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "wire.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #define LOG_MODULE "wire"
 #include "base/clock.h"
@@ -27,6 +31,7 @@ struct wire {
   struct traffic *traffic;
   struct mount_region_opts *regions;
   char state[4096], cache[4096];
+  int state_lock; /* -1: none */
   bool has_cache;
   struct mount *mount;
   struct fs *fs;
@@ -70,6 +75,40 @@ prepare_mountpoint (const struct cli *cli, const struct config *c, const char *p
 }
 
 /* ---- directories ---- */
+
+#define STATE_WAIT (5 * NS_PER_S) /* for a daemon that is about to end */
+
+/* One daemon for a state directory: two would write the same trees and drop each other's. */
+static int
+lock_state (struct wire *w)
+{
+  char path[4200], owner[32] = "";
+  snprintf (path, sizeof path, "%s/lock", w->state);
+  w->state_lock = open (path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (w->state_lock < 0)
+    return cli_fail (w->cli, err_from_errno (errno), "Name another one with -o state-dir=DIR.",
+                     "use the state directory %s", w->state);
+  int64_t deadline = clock_now () + STATE_WAIT;
+  while (flock (w->state_lock, LOCK_EX | LOCK_NB) < 0) {
+    if (errno != EWOULDBLOCK && errno != EINTR)
+      return cli_fail (w->cli, err_from_errno (errno), "Name another one with -o state-dir=DIR.",
+                       "lock the state directory %s", w->state);
+    if (clock_now () >= deadline) {
+      ssize_t n = pread (w->state_lock, owner, sizeof owner - 1, 0);
+      return cli_refuse (w->cli, EXIT_FAILED, "cannot mount on %s: another coffer daemon (process "
+                                              "%.*s) works in the state directory %s. Wait until "
+                                              "it has ended, or name another with -o "
+                                              "state-dir=DIR", w->mountpoint,
+                         n > 0 ? (int) strcspn (owner, "\n") : 1, n > 0 ? owner : "?", w->state);
+    }
+    nanosleep (&(struct timespec){ .tv_nsec = 100000000 }, NULL);
+  }
+  /* For people only: a number that is not there hurts nobody. */
+  if (ftruncate (w->state_lock, 0) < 0 || dprintf (w->state_lock, "%d\n", (int) getpid ()) < 0)
+    log_warn ("cannot write the state directory's lock path=%s err=\"%s\"", path,
+              strerror (errno));
+  return 0;
+}
 
 static int
 choose_dir (const struct wire *w, enum config_id id, int (*place) (char *, size_t), char *out,
@@ -326,6 +365,8 @@ release (struct wire *w)
   }
   free (w->regions);
   traffic_free (w->traffic);
+  if (w->state_lock >= 0)
+    close (w->state_lock);
 }
 
 static int
@@ -344,6 +385,8 @@ build_and_serve (struct wire *w, const char *extra, void (*ready) (void *ctx), v
     status = prepare_dirs (w);
   if (status == 0)
     status = prepare_mountpoint (w->cli, w->config, w->mountpoint);
+  if (status == 0)
+    status = lock_state (w);
   if (status)
     return status;
   rc = make_mount (w);
@@ -367,7 +410,8 @@ int
 wire_serve (const struct cli *cli, const struct config *c, const char *extra,
             const char *mountpoint, void (*ready) (void *ctx), void *ctx)
 {
-  struct wire w = { .cli = cli, .config = c, .mountpoint = mountpoint };
+  struct wire w = { .cli = cli, .config = c, .mountpoint = mountpoint,
+                    .state_lock = -1 };
   int status = build_and_serve (&w, extra, ready, ctx);
   release (&w);
   return status;

@@ -109,6 +109,15 @@ assert_eq "$a" "$b" "mount and store tell different things"
 assert_eq "$("$COFFER" snapshots --since 2026-01-02 --short "$mnt")" "" "--since"
 assert_eq "$("$COFFER" snapshots -d 'x*' --short "$mnt")" "" "--db"
 
+# --- for programs: JSON lines of a watched status, errors as JSON, one at a time
+timeout -s INT 2 "$COFFER" status --watch --interval 0.3 --json "$mnt" > "$TESTDIR/out" || :
+[ "$(jq -c .version "$TESTDIR/out" | wc -l)" -ge 3 ] || fail "status --watch --json"
+rc=0
+"$COFFER" seal --json "$mnt/local/db" 2> "$TESTDIR/err" || rc=$?
+assert_eq $rc 2
+jq -e '.status == 2 and (.error | contains("no snapshot"))' "$TESTDIR/err" > /dev/null ||
+  fail "an error as JSON: $(cat "$TESTDIR/err")"
+
 # --- throttle: by command and by control file, and what is wrong is refused
 "$COFFER" throttle "$mnt" local 20MB > /dev/null
 assert_eq "$(cat "$mnt/.coffer/throttle/local")" "up=20MB down=20MB"
@@ -188,15 +197,26 @@ assert_fails 'read-only' mkdir "$mnt/eu/db/$(ts 5).partial"
 assert_fails 'read-only' mkdir "$mnt/eu/other"
 "$COFFER" umount "$mnt"
 
-# --- told to stop by a signal, in the foreground
-"$COFFER" mount -f -o "$options" "$URL" "$mnt" 2> "$TESTDIR/fg.log" &
+# --- told to stop by a signal, in the foreground; systemd is told when it serves and when it ends
+python3 - "$TESTDIR/notify" > "$TESTDIR/told" <<'X' &
+import socket, sys
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.bind(sys.argv[1])
+s.settimeout(60)
+for _ in range(2):
+    print(s.recv(100).decode(), flush=True)
+X
+wait_for 5 "[ -S '$TESTDIR/notify' ]" || fail "no socket"
+NOTIFY_SOCKET=$TESTDIR/notify "$COFFER" mount -f -o "$options" "$URL" "$mnt" 2> "$TESTDIR/fg.log" &
 fg=$!
 wait_for 20 "mountpoint -q '$mnt'" || fail "foreground"
+wait_for 5 "grep -qx READY=1 '$TESTDIR/told'" || fail "systemd is not told of the start"
 mkdir "$mnt/local/db/$(ts 7).partial"
 echo kept > "$mnt/local/db/$(ts 7).partial/file"
 kill -TERM $fg
 rc=0; wait $fg || rc=$?
 assert_eq $rc 0 "SIGTERM"
+wait_for 5 "grep -qx STOPPING=1 '$TESTDIR/told'" || fail "systemd is not told of the end"
 ! mountpoint -q "$mnt" || fail "still mounted after SIGTERM"
 mount_it
 assert_eq "$(cat "$mnt/local/db/$(ts 7).partial/file")" kept "what was open at SIGTERM"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Guards: a user who is not root can do it all by fusermount3, with files in his own directories; and
-# nobody but who mounted gets in unless allow-other is asked for.
+# Guards: a user who is not root can do it all by fusermount3, with files in his own directories;
+# and nobody but who mounted gets in unless allow-other is asked for.
 . "$(dirname "$0")/../lib/functions.sh"
 requires_mount
 requires runuser fusermount3
