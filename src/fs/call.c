@@ -148,7 +148,7 @@ stat_to_posix (const struct node_stat *in, struct stat *out)
   *out = (struct stat){
     .st_ino = in->node,
     .st_mode = kind_to_type (a->kind) | (a->mode & 07777),
-    .st_nlink = a->nlink ? a->nlink : 1,
+    .st_nlink = a->nlink,
     .st_uid = a->uid,
     .st_gid = a->gid,
     .st_rdev = makedev (a->major, a->minor),

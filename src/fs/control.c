@@ -392,7 +392,7 @@ order_reply (struct call *c, int rc)
     fuse_reply_err (c->req, 0);
 }
 
-static const struct call_type order_type = { "command", order_run, order_reply, drop_nothing };
+static const struct call_type order_type = { OP_control, order_run, order_reply, drop_nothing };
 
 static void
 order (fuse_req_t req, fuse_ino_t ino, struct handle *h, const char *data, size_t size)

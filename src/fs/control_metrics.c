@@ -102,6 +102,17 @@ put_view (struct buf *out, const struct control_view *v)
 }
 
 static void
+put_requests (struct buf *out, struct fs *fs)
+{
+#define OP_NAME(name) #name,
+  static const char *const names[] = { FS_OPS (OP_NAME) };
+  put_head (out, "coffer_requests_total", "counter", "Requests of the kernel, by kind.");
+  for (int i = 0; i < OP_COUNT; i++)
+    buf_printf (out, "coffer_requests_total{op=\"%s\"} %llu\n", names[i],
+                (unsigned long long) fs->ops[i]);
+}
+
+static void
 put_snapshots (struct buf *out, const struct control_view *v)
 {
   for (size_t i = 0; i < COUNT (snapshot_metrics); i++) {
@@ -125,6 +136,7 @@ control_fill_metrics (struct fs *fs, struct buf *out)
   if (rc < 0)
     return rc;
   put_view (out, &v);
+  put_requests (out, fs);
   put_snapshots (out, &v);
   control_view_release (&v);
   if (up->metrics)

@@ -28,6 +28,17 @@ struct held;
 struct notify;
 struct control;
 
+/* Requests by kind, for .coffer/metrics. */
+#define FS_OPS(X) \
+  X (lookup) X (getattr) X (setattr) X (readlink) X (mknod) X (unlink)        \
+  X (rmdir) X (rename) X (link) X (open) X (create) X (read) X (write)        \
+  X (flush) X (release) X (fsync) X (opendir) X (readdir) X (readdirplus)     \
+  X (releasedir) X (statfs) X (setxattr) X (getxattr) X (listxattr)           \
+  X (removexattr) X (fallocate) X (lseek) X (copy_file_range) X (tmpfile)     \
+  X (forget) X (control)
+#define FS_OP_ENUM(name) OP_##name,
+enum fs_op { FS_OPS (FS_OP_ENUM) OP_COUNT };
+
 struct fs {
   /* immutable after fs_new */
   struct mount *mount;
@@ -50,6 +61,7 @@ struct fs {
   struct lock handles_lock;
   struct handle *handles; /* guarded by handles_lock: all that are open */
   /* any thread */
+  _Atomic (uint64_t) ops[OP_COUNT];
   _Atomic (uint64_t) suid_epoch; /* counts changes that may have set a set-id bit */
   _Atomic (bool) has_acls; /* any node of an open snapshot may have one */
   _Atomic (bool) is_stopping, was_told;
@@ -120,7 +132,7 @@ fs_of (fuse_req_t req)
 
 struct call;
 struct call_type {
-  const char *name;
+  enum fs_op op;
   /* Computes.  With MOUNT_NOWAIT may return ERR_WOULDBLOCK, having changed nothing. */
   int (*run) (struct call *c, unsigned flags);
   /* Answers; called exactly once unless drop is. */
@@ -161,6 +173,11 @@ struct call {
   size_t data_cap, data_len;
 };
 
+static inline void
+fs_count (struct fs *fs, enum fs_op op)
+{
+  atomic_fetch_add_explicit (&fs->ops[op], 1, memory_order_relaxed);
+}
 /* Runs C (on the caller's stack) to its reply, or defers a copy of it. */
 void call_run (struct call *c);
 static inline void
@@ -171,6 +188,7 @@ call_init (struct call *c, fuse_req_t req, const struct call_type *type, uint64_
   c->req = req;
   c->type = type;
   c->node = node;
+  fs_count (c->fs, type->op);
 }
 void call_set_who (struct call *c);
 /* Gives back what run allocated. */

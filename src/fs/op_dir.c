@@ -44,7 +44,8 @@ reply_opendir (struct call *c, int rc)
     handle_unref (c->out_handle);
 }
 
-static const struct call_type opendir_type = { "opendir", do_opendir, reply_opendir, drop_opendir };
+static const struct call_type opendir_type = { OP_opendir, do_opendir, reply_opendir,
+                                               drop_opendir };
 
 void
 op_opendir (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -63,6 +64,7 @@ op_opendir (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 void
 op_releasedir (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
+  fs_count (fs_of (req), OP_releasedir);
   if (!node_is_control (ino))
     handle_unref (handle_of (fi));
   fuse_reply_err (req, 0);
@@ -164,7 +166,10 @@ reply_readdir (struct call *c, int rc)
     node_give_back (c->fs, c->node, c->list.refs);
 }
 
-static const struct call_type readdir_type = { "readdir", do_readdir, reply_readdir, drop_readdir };
+static const struct call_type readdirplus_type
+  = { OP_readdirplus, do_readdir, reply_readdir, drop_readdir };
+static const struct call_type readdir_type = { OP_readdir, do_readdir, reply_readdir,
+                                               drop_readdir };
 
 static void
 list (fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi,
@@ -175,7 +180,7 @@ list (fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_i
     return;
   }
   struct call c;
-  call_init (&c, req, &readdir_type, ino);
+  call_init (&c, req, is_plus ? &readdirplus_type : &readdir_type, ino);
   c.off = (uint64_t) off;
   c.len = size;
   c.handle = handle_of (fi);

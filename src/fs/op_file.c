@@ -62,8 +62,8 @@ reply_open (struct call *c, int rc)
 }
 
 /* Two types, for an open that truncates changes something and is not interrupted once it runs. */
-static const struct call_type open_type = { "open", do_open, reply_open, drop_open };
-static const struct call_type open_trunc_type = { "open", do_open, reply_open, NULL };
+static const struct call_type open_type = { OP_open, do_open, reply_open, drop_open };
+static const struct call_type open_trunc_type = { OP_open, do_open, reply_open, NULL };
 
 void
 op_open (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -89,6 +89,7 @@ op_release (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     control_release (req, fi);
     return;
   }
+  fs_count (fs_of (req), OP_release);
   handle_unref (handle_of (fi));
   fuse_reply_err (req, 0);
 }
@@ -98,8 +99,10 @@ op_flush (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
   if (node_is_control (ino))
     fuse_reply_err (req, 0);
-  else
+  else {
+    fs_count (fs_of (req), OP_flush);
     reply_err (req, mount_flush (fs_of (req)->mount, handle_of (fi)->file));
+  }
 }
 
 /* ---- read ---- */
@@ -119,7 +122,7 @@ reply_read (struct call *c, int rc)
     fuse_reply_buf (c->req, (const char *) c->data, c->data_len);
 }
 
-static const struct call_type read_type = { "read", do_read, reply_read, drop_nothing };
+static const struct call_type read_type = { OP_read, do_read, reply_read, drop_nothing };
 
 void
 op_read (fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
@@ -186,6 +189,7 @@ op_write (fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t o
     return;
   }
   struct fs *fs = fs_of (req);
+  fs_count (fs, OP_write);
   struct handle *h = handle_of (fi);
   struct held_request r = {
     .req = req, .file = h->file, .node = ino, .off = (uint64_t) off,
@@ -218,6 +222,7 @@ op_fallocate (fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
     reply_err (req, ERR_NOTSUP);
     return;
   }
+  fs_count (fs_of (req), OP_fallocate);
   reply_err (req, mount_fallocate (fs_of (req)->mount, handle_of (fi)->file, mode, (uint64_t) off,
                                    (uint64_t) len));
 }
@@ -237,7 +242,7 @@ reply_lseek (struct call *c, int rc)
     fuse_reply_lseek (c->req, (off_t) c->out_off);
 }
 
-static const struct call_type lseek_type = { "lseek", do_lseek, reply_lseek, drop_nothing };
+static const struct call_type lseek_type = { OP_lseek, do_lseek, reply_lseek, drop_nothing };
 
 void
 op_lseek (fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse_file_info *fi)
@@ -271,7 +276,7 @@ reply_copy (struct call *c, int rc)
     fuse_reply_write (c->req, (size_t) c->out_off);
 }
 
-static const struct call_type copy_type = { "copy_file_range", do_copy, reply_copy, NULL };
+static const struct call_type copy_type = { OP_copy_file_range, do_copy, reply_copy, NULL };
 
 /* The count in a reply has 32 bits. */
 #define COPY_MAX (1u << 30)

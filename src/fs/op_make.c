@@ -64,7 +64,7 @@ do_mknod (struct call *c, unsigned flags)
   return rc;
 }
 
-static const struct call_type mknod_type = { "mknod", do_mknod, reply_entry, NULL };
+static const struct call_type mknod_type = { OP_mknod, do_mknod, reply_entry, NULL };
 
 static void
 make (fuse_req_t req, fuse_ino_t parent, const char *name, const struct mknod_args *args)
@@ -89,7 +89,7 @@ do_symlink (struct call *c, unsigned flags)
   return do_mknod (c, flags);
 }
 
-static const struct call_type symlink_type = { "symlink", do_symlink, reply_entry, NULL };
+static const struct call_type symlink_type = { OP_mknod, do_symlink, reply_entry, NULL };
 
 static enum node_kind
 type_to_kind (mode_t mode)
@@ -178,7 +178,7 @@ reply_create (struct call *c, int rc)
   }
 }
 
-static const struct call_type create_type = { "create", do_create, reply_create, NULL };
+static const struct call_type create_type = { OP_create, do_create, reply_create, NULL };
 
 static unsigned
 open_mode_of (int flags)
@@ -223,7 +223,7 @@ do_tmpfile (struct call *c, unsigned flags)
   return rc;
 }
 
-static const struct call_type tmpfile_type = { "tmpfile", do_tmpfile, reply_create, NULL };
+static const struct call_type tmpfile_type = { OP_tmpfile, do_tmpfile, reply_create, NULL };
 
 void
 op_tmpfile (fuse_req_t req, fuse_ino_t parent, mode_t mode, struct fuse_file_info *fi)

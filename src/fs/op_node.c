@@ -17,7 +17,7 @@ do_lookup (struct call *c, unsigned flags)
   return mount_lookup (c->fs->mount, c->node, c->name, flags, &c->stat);
 }
 
-static const struct call_type lookup_type = { "lookup", do_lookup, reply_entry, drop_entry };
+static const struct call_type lookup_type = { OP_lookup, do_lookup, reply_entry, drop_entry };
 
 void
 op_lookup (fuse_req_t req, fuse_ino_t parent, const char *name)
@@ -35,6 +35,7 @@ op_lookup (fuse_req_t req, fuse_ino_t parent, const char *name)
 void
 op_forget (fuse_req_t req, fuse_ino_t ino, uint64_t nlookup)
 {
+  fs_count (fs_of (req), OP_forget);
   node_give_back (fs_of (req), ino, nlookup);
   fuse_reply_none (req);
 }
@@ -55,7 +56,7 @@ do_getattr (struct call *c, unsigned flags)
   return mount_getattr (c->fs->mount, c->node, flags, &c->stat);
 }
 
-static const struct call_type getattr_type = { "getattr", do_getattr, reply_attr, drop_nothing };
+static const struct call_type getattr_type = { OP_getattr, do_getattr, reply_attr, drop_nothing };
 
 void
 op_getattr (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -81,7 +82,7 @@ do_setattr (struct call *c, unsigned flags)
   return rc;
 }
 
-static const struct call_type setattr_type = { "setattr", do_setattr, reply_attr, NULL };
+static const struct call_type setattr_type = { OP_setattr, do_setattr, reply_attr, NULL };
 
 static const struct {
   int fuse;
@@ -158,7 +159,7 @@ reply_readlink (struct call *c, int rc)
     fuse_reply_readlink (c->req, (const char *) c->buf.data);
 }
 
-static const struct call_type readlink_type = { "readlink", do_readlink, reply_readlink,
+static const struct call_type readlink_type = { OP_readlink, do_readlink, reply_readlink,
                                                 drop_nothing };
 
 void
@@ -184,8 +185,8 @@ do_rmdir (struct call *c, unsigned flags)
   return mount_rmdir (c->fs->mount, c->node, c->name, flags);
 }
 
-static const struct call_type unlink_type = { "unlink", do_unlink, reply_rc, NULL };
-static const struct call_type rmdir_type = { "rmdir", do_rmdir, reply_rc, NULL };
+static const struct call_type unlink_type = { OP_unlink, do_unlink, reply_rc, NULL };
+static const struct call_type rmdir_type = { OP_rmdir, do_rmdir, reply_rc, NULL };
 
 static void
 take_away (fuse_req_t req, const struct call_type *type, fuse_ino_t parent, const char *name)
@@ -218,9 +219,9 @@ do_rename (struct call *c, unsigned flags)
   return mount_rename (c->fs->mount, c->node, c->name, c->node2, c->name2, c->flags | flags);
 }
 
-static const struct call_type rename_type = { "rename", do_rename, reply_rc, NULL };
+static const struct call_type rename_type = { OP_rename, do_rename, reply_rc, NULL };
 /* The commit may be interrupted as it may be answered EAGAIN: the seal goes on either way. */
-static const struct call_type commit_type = { "rename", do_rename, reply_rc, drop_nothing };
+static const struct call_type commit_type = { OP_rename, do_rename, reply_rc, drop_nothing };
 
 #ifndef RENAME_NOREPLACE
 #define RENAME_NOREPLACE 1
@@ -258,7 +259,7 @@ do_link (struct call *c, unsigned flags)
   return mount_link (c->fs->mount, c->node2, c->node, c->name, flags, &c->stat);
 }
 
-static const struct call_type link_type = { "link", do_link, reply_entry, NULL };
+static const struct call_type link_type = { OP_link, do_link, reply_entry, NULL };
 
 void
 op_link (fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const char *newname)
@@ -282,6 +283,7 @@ void
 op_statfs (fuse_req_t req, fuse_ino_t ino)
 {
   struct mount_statfs s;
+  fs_count (fs_of (req), OP_statfs);
   int rc = mount_statfs (fs_of (req)->mount, node_is_control (ino) ? NODE_ROOT : ino, &s);
   if (rc < 0) {
     reply_err (req, rc);

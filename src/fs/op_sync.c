@@ -38,6 +38,7 @@ static void
 sync_start (fuse_req_t req, fuse_ino_t ino, struct handle *h)
 {
   struct fs *fs = fs_of (req);
+  fs_count (fs, OP_fsync);
   struct sync_request *s = calloc (1, sizeof *s);
   if (!s) {
     reply_err (req, ERR_NOMEM);

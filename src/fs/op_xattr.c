@@ -47,9 +47,9 @@ reply_bytes (struct call *c, int rc)
     fuse_reply_buf (c->req, (const char *) c->buf.data, c->buf.len);
 }
 
-static const struct call_type getxattr_type = { "getxattr", do_getxattr, reply_bytes,
+static const struct call_type getxattr_type = { OP_getxattr, do_getxattr, reply_bytes,
                                                 drop_nothing };
-static const struct call_type listxattr_type = { "listxattr", do_listxattr, reply_bytes,
+static const struct call_type listxattr_type = { OP_listxattr, do_listxattr, reply_bytes,
                                                  drop_nothing };
 
 void
@@ -98,8 +98,8 @@ do_removexattr (struct call *c, unsigned flags)
   return mount_removexattr (c->fs->mount, c->node, c->name, flags);
 }
 
-static const struct call_type setxattr_type = { "setxattr", do_setxattr, reply_rc, NULL };
-static const struct call_type removexattr_type = { "removexattr", do_removexattr, reply_rc, NULL };
+static const struct call_type setxattr_type = { OP_setxattr, do_setxattr, reply_rc, NULL };
+static const struct call_type removexattr_type = { OP_removexattr, do_removexattr, reply_rc, NULL };
 
 void
 op_setxattr (fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size,

@@ -269,8 +269,8 @@ sealed_lookup (struct sealed *t, uint64_t dir, const char *name, size_t n, unsig
   return ERR_NOENT;
 }
 
-/* What is data of a file, for st_blocks: tar and cp look for holes only where it is less than the size.
- * Of files with many extents the whole size: to know better, pages would have to be fetched. */
+/* What is data of a file, for st_blocks: tar and cp look for holes only where it is less than the
+ * size.  Of files with many extents the whole size: else pages would have to be fetched. */
 static uint64_t
 data_bytes (const struct node_attr *a)
 {

@@ -7,12 +7,13 @@ requires_mount
 
 coffer_init
 coffer_mount
-for bad in x .x 2026-11-21 20260101T000001 20260101T000001Z.part 20261301T000001Z \
-           20260101T240001Z 20260101T000001Z-UPPER 20260101T000001Z- 20260101T000001Z-x.partial.partial \
-           latest; do
+for bad in x .x 2026-11-21 20260101T000001 20260101T000001Z.part \
+           20261301T000001Z \
+           20260101T240001Z 20260101T000001Z-UPPER 20260101T000001Z- \
+           20260101T000001Z-x.partial.partial latest; do
   assert_fails 'invalid|exists|not permitted' mkdir "$VAULT/$bad"
 done
-grep -q 'a snapshot is called' "$TESTDIR/daemon-a.log" || fail "the log does not say what is accepted"
+grep -q "a snapshot is called" "$TESTDIR/daemon-a.log" || fail "the log does not say what is right"
 for bad in Upper .dot 'a b' "$(printf 'x%.0s' {1..64})"; do
   assert_fails 'invalid' mkdir "$REGION/$bad"
 done
