@@ -155,15 +155,10 @@ lookup_vault (struct region *r, const char *name, unsigned flags, struct node_st
 {
   if (!vault_name_is_valid (name))
     return ERR_NOENT;
-  int rc = region_list (r, flags);
-  lock_take (&r->mount->lock);
-  struct vault *v = region_find (r, name);
-  lock_release (&r->mount->lock);
-  bool is_known = v && v->known_since;
-  if (rc && !is_known)
+  struct vault *v;
+  int rc = region_ask (r, name, flags, &v);
+  if (rc)
     return rc;
-  if (!is_known)
-    return ERR_NOENT;
   rc = vault_open (v);
   dir_stat (r->mount, node_of_vault (v, false), out);
   return rc;
@@ -368,13 +363,12 @@ make_vault (struct region *r, const char *name, unsigned flags, struct node_stat
     return ERR_INVALID;
   }
   struct vault *v;
-  int rc = region_list (r, flags);
-  if (rc == 0)
-    rc = vault_intern (r, name, &v);
+  int rc = region_ask (r, name, flags, &v);
+  if (rc != ERR_NOENT)
+    return rc ? rc : ERR_EXISTS;
+  rc = vault_intern (r, name, &v);
   if (rc)
     return rc;
-  if (v->known_since)
-    return ERR_EXISTS;
   rc = vault_open (v);
   if (rc)
     return rc;

@@ -64,6 +64,7 @@ struct region {
   struct vault **vaults;
   uint32_t vault_count, vault_cap;
   int64_t listed; /* when the vaults were listed; 0 never */
+  bool is_listing; /* in the background */
   int64_t clock_offset; /* store's clock minus ours, ns; immutable after new */
 };
 

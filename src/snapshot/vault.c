@@ -178,35 +178,87 @@ vault_open (struct vault *v)
   return rc;
 }
 
+static int
+region_list_now (struct region *r)
+{
+  struct mount *m = r->mount;
+  AUTO_BUF names;
+  buf_init (&names, 64u << 20);
+  int64_t begun = clock_now ();
+  int rc = catalog_vaults (r->blob, &names);
+  for (size_t at = 0; rc == 0 && at < names.len; at += strlen ((char *) names.data + at) + 1) {
+    struct vault *v;
+    rc = vault_intern (r, (char *) names.data + at, &v);
+    if (rc == 0 && !v->known_since)
+      v->known_since = 1;
+  }
+  LOCK_SCOPE (&m->lock);
+  if (rc == 0)
+    r->listed = begun;
+  r->is_listing = false;
+  pthread_cond_broadcast (&m->wake);
+  return rc;
+}
+
+struct region_job {
+  struct pool_job job;
+  struct region *region;
+};
+
+static void
+region_list_run (struct pool_job *job)
+{
+  struct region *r = ((struct region_job *) job)->region;
+  free (job);
+  int rc = region_list_now (r);
+  if (rc)
+    log_warn ("cannot list the vaults region=%s err=\"%s\": showing what is known", r->name,
+              err_str (rc));
+}
+
 int
 region_list (struct region *r, unsigned flags)
 {
   struct mount *m = r->mount;
   lock_take (&m->lock);
-  bool is_fresh = r->listed && clock_now () - r->listed < m->opts.refresh_ns;
+  bool is_known = r->listed;
+  if (is_known && clock_now () - r->listed >= m->opts.refresh_ns && !r->is_listing) {
+    struct region_job *j = calloc (1, sizeof *j);
+    if (j) {
+      j->region = r;
+      j->job.run = region_list_run;
+      r->is_listing = true;
+      pool_submit (m->workers, &j->job);
+    }
+  }
   lock_release (&m->lock);
-  if (is_fresh)
+  if (is_known)
     return 0;
-  if (flags & MOUNT_NOWAIT)
-    return ERR_WOULDBLOCK;
-  AUTO_BUF names;
-  buf_init (&names, 64u << 20);
-  int rc = catalog_vaults (r->blob, &names);
-  for (size_t at = 0; rc == 0 && at < names.len; at += strlen ((char *) names.data + at) + 1) {
-    struct vault *v;
-    rc = vault_intern (r, (char *) names.data + at, &v);
-    if (rc == 0)
-      v->known_since = 1;
-  }
+  return flags & MOUNT_NOWAIT ? ERR_WOULDBLOCK : region_list_now (r);
+}
+
+#define ASK_WAIT (NS_PER_S * 2 / 5) /* a lookup and a mkdir after it stay below 1 s */
+
+int
+region_ask (struct region *r, const char *name, unsigned flags, struct vault **out)
+{
+  struct mount *m = r->mount;
+  int rc = region_list (r, flags);
   LOCK_SCOPE (&m->lock);
-  if (rc == 0)
-    r->listed = clock_now ();
-  else if (r->listed) {
-    log_warn ("cannot list the vaults region=%s err=\"%s\": showing what is known", r->name,
-              err_str (rc));
-    rc = 0;
+  struct vault *v = region_find (r, name);
+  if (rc == 0 && !(v && v->known_since) && r->is_listing) {
+    if (flags & MOUNT_NOWAIT)
+      return ERR_WOULDBLOCK;
+    int64_t deadline = clock_now () + ASK_WAIT;
+    while (r->is_listing && lock_wait_until (&m->wake, &m->lock, deadline))
+      ;
+    v = region_find (r, name);
   }
-  return rc;
+  if (v && v->known_since) {
+    *out = v;
+    return 0;
+  }
+  return rc ? rc : ERR_NOENT;
 }
 
 /* ---- the catalog ---- */
@@ -350,8 +402,6 @@ vault_list (struct vault *v, unsigned flags)
     return ERR_WOULDBLOCK;
   return list_now (v, "");
 }
-
-#define ASK_WAIT (NS_PER_S / 2)
 
 int
 vault_find (struct vault *v, const char *ts, unsigned flags, struct catalog_entry *out)

@@ -12,8 +12,13 @@ int vault_intern (struct region *r, const char *name, struct vault **out) WARN_U
 void vault_free (struct vault *v);
 /* Keys, index and pipe; local disk only. */
 int vault_open (struct vault *v) WARN_UNUSED;
-/* Does it exist: in the store, or made here. */
+/* The vaults of R, listed at most REFRESH ago; older ones are refreshed in the background.  Never
+ * listed: waits (or ERR_WOULDBLOCK). */
 int region_list (struct region *r, unsigned flags) WARN_UNUSED;
+/* Does it exist: in the store, or made here.  Unknown, and the listing old: waits half a second for
+ * a new one.  ERR_NOENT. */
+int region_ask (struct region *r, const char *name, unsigned flags,
+                struct vault **out) WARN_UNUSED;
 struct vault *region_find (struct region *r, const char *name);
 
 /* The catalog, listed at most REFRESH ago; older ones are refreshed in the background.  Never
