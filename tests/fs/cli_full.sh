@@ -36,6 +36,9 @@ rc=0
 assert_eq $rc 3 "health: $(cat "$TESTDIR/out")"
 cmp <(random /dev/stdout 5000000 1) "$VAULT/$(ts 1)/small" || fail "what was sealed before is hurt"
 
+rm -rf "$T.partial"
+[ ! -e "$T.partial" ] || fail "the failed snapshot cannot be removed"
+
 # Room again: a new snapshot takes it all, and what the failed one had sent is used.
 mount -o remount,size=400M "$TESTDIR/disk"
 T=$VAULT/$(ts 3)
@@ -44,4 +47,4 @@ timeout 120 cp "$TESTDIR/big" "$T.partial/big"
 seal 3 > /dev/null
 cmp "$TESTDIR/big" "$T/big"
 "$COFFER" check --read-data -q --key-file "$KEY" "$URL" || fail "check"
-coffer_umount --force
+coffer_umount
