@@ -62,11 +62,15 @@ run (struct cli *cli)
   char line[PATH_MAX + 64], reply[4096];
   snprintf (line, sizeof line, "cache %s %s", verb, m.rel);
   int rc = mounted_command (&m, line, reply, sizeof reply);
+  /* The answer says on what as well. */
+  const char *what = strstr (reply, m.rel), *text = reply;
+  if (what && strncmp (what + strlen (m.rel), ": ", 2) == 0)
+    text = what + strlen (m.rel) + 2;
   if (rc < 0)
     return cli_refuse (cli, cli_exit_of (rc), "cannot %s %s/%s: %s. The path must be a sealed "
                                               "snapshot or in one, and the mount have a cache "
                                               "(a store in a local directory has none)",
-                       verb, m.top, m.rel, reply);
+                       verb, m.top, m.rel, text);
   cli_say (cli, "%s %s/%s: done", verb, m.top, m.rel);
   return EXIT_DONE;
 }
