@@ -198,7 +198,7 @@ sealed_row (struct sealed *t, uint64_t row, unsigned flags, struct row_view *out
 {
   if (row >= t->index.rows)
     return ERR_FORMAT;
-  struct sealed_page *p;
+  struct sealed_page *p = NULL;
   if (out->page && out->page->tree == t && row >= out->page->first_row
       && row - out->page->first_row < out->page->page.row_count)
     p = out->page;
