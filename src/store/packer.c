@@ -81,11 +81,12 @@ begin_pack (struct pipe *v, struct lane *lane, enum pack_kind kind)
   lock_release (&p->lock);
   int rc = index_pack_begin (v->opts.index, kind, &k->no);
   lock_take (&p->lock);
-  if (rc == 0 && lane->pack)
+  bool is_wanted = !lane->pack && !p->is_cancelled;
+  if (rc == 0 && !is_wanted)
     index_pack_drop (v->opts.index, k->no);
-  if (rc || lane->pack) {
+  if (rc || !is_wanted) {
     free_packing (k);
-    return rc;
+    return rc ? rc : lane->pack ? 0 : ERR_CANCELLED;
   }
   k->next = v->packs;
   k->serial = ++v->pack_serial;

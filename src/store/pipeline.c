@@ -18,8 +18,6 @@
 #define SMALL_CHUNK (32u << 10)
 #define SMALL_LEVEL_MORE 2
 
-static __thread struct sealer *thread_sealer;
-
 int
 pipeline_new (const struct pipeline_opts *opts, struct pipeline **out)
 {
@@ -93,6 +91,10 @@ pipeline_cancel (struct pipeline *p)
   lock_release (&p->chunk_lock);
   lock_take (&p->lock);
   p->is_cancelled = true;
+  /* No pack is begun any more, and none stays that somebody could wait for. */
+  for (struct pipe *v = p->pipes; v; v = v->next)
+    for (int i = 0; i < LANES; i++)
+      packer_close_locked (v, &v->lanes[i]);
   pthread_cond_broadcast (&p->changed);
   lock_release (&p->lock);
 }
@@ -290,12 +292,13 @@ run_batch (struct pool_job *job)
 {
   struct batch *b = (struct batch *) job;
   struct pipe *v = b->pipe;
-  if (!thread_sealer && sealer_new (&thread_sealer) != 0)
-    thread_sealer = NULL;
+  struct sealer *sealer;
+  if (sealer_of_thread (&sealer) != 0)
+    sealer = NULL;
   for (struct pipe_chunk *c = b->head, *next; c; c = next) {
     next = c->next;
-    if (thread_sealer)
-      place (v, thread_sealer, c);
+    if (sealer)
+      place (v, sealer, c);
     else {
       struct pipe_dep *dep = c->dep;
       c->done (c, ERR_NOMEM);
@@ -318,7 +321,7 @@ send_batch_locked (struct pipe *v)
   if (!b || !b->head)
     return;
   v->batch = NULL;
-  if (v->is_held) {
+  if (v->holds) {
     b->job.next = NULL;
     if (v->held_tail)
       v->held_tail->job.next = &b->job;
@@ -374,14 +377,13 @@ void
 pipe_hold (struct pipe *v)
 {
   LOCK_SCOPE (&v->line->lock);
-  v->is_held = true;
+  v->holds++;
 }
 
-void
-pipe_unhold (struct pipe *v)
+static void
+release_held_locked (struct pipe *v)
 {
-  LOCK_SCOPE (&v->line->lock);
-  v->is_held = false;
+  lock_assert_held (&v->line->lock);
   while (v->held) {
     struct batch *b = v->held;
     v->held = (struct batch *) b->job.next;
@@ -389,6 +391,14 @@ pipe_unhold (struct pipe *v)
     pool_submit (v->line->sealers, &b->job);
   }
   v->held_tail = NULL;
+}
+
+void
+pipe_unhold (struct pipe *v)
+{
+  LOCK_SCOPE (&v->line->lock);
+  if (v->holds && --v->holds == 0)
+    release_held_locked (v);
 }
 
 int
@@ -460,9 +470,10 @@ pipe_dep_release (struct pipe *v, struct pipe_dep *dep)
 void
 pipe_drain (struct pipe *v)
 {
-  pipe_unhold (v);
-  pipe_kick (v);
   LOCK_SCOPE (&v->line->lock);
+  v->holds = 0;
+  release_held_locked (v);
+  send_batch_locked (v);
   while (v->batches)
     lock_wait (&v->line->changed, &v->line->lock);
   for (int i = 0; i < LANES; i++)
@@ -482,6 +493,7 @@ pipe_copy_sealed (struct pipe *v, struct pipe_dep *dep, int type, int codec, con
   memcpy (slot.at, sealed, ref->sealed_len);
   ref->pack = slot.pack->no;
   ref->off = slot.off;
+  (void) !index_add (v->opts.index, type, ref); /* a hint: without it less is found later */
   packer_commit (v, &slot, true);
   return 0;
 }

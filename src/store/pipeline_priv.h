@@ -80,7 +80,7 @@ struct pipe {
   struct packing *packs;
   struct batch *batch;          /* being filled */
   struct batch *held, *held_tail; /* waiting for pipe_unhold (linked by job.next) */
-  bool is_held;
+  unsigned holds;               /* snapshots that begin: their chunks and all others' wait */
   unsigned batches;             /* submitted, not finished */
   uint32_t index_seq;
   uint64_t pack_serial;
