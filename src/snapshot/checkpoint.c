@@ -10,7 +10,8 @@
 #include "snapshot/snap.h"
 #include "snapshot/tree_build_priv.h"
 
-#define CHECKPOINT_TARGET (32u << 20)
+#define CHECKPOINT_TARGET (32u << 20) /* what is longer goes on in another object */
+#define BIG_FILE 200000u /* extents: such a file may take several objects */
 
 struct writing {
   struct snap *snap;
@@ -18,8 +19,10 @@ struct writing {
   struct buf records;
   struct pack_table named; /* packs of this delta */
   struct inode *inode;
-  uint64_t limit;          /* bytes of the file that may be named */
-  bool is_partial;         /* something of the present segment could not be */
+  uint64_t size;           /* how much of it is told of */
+  bool is_partial;         /* something of it could not be */
+  bool is_big, is_short;   /* the file takes several objects; this one is full before its end */
+  uint64_t first_new;      /* nodes from here on were made after the log was taken */
 };
 
 static int
@@ -31,77 +34,115 @@ note_pack (struct writing *w, uint32_t no, const uint8_t name[PACK_NAME_LEN])
   return pack_table_intern (t, name, &at);
 }
 
-/* An earlier checkpoint may have told of extents that are gone: the whole range is cleared
- * first. */
+/* Extents of one file that follow each other without a gap, until they become a record. */
+struct run {
+  struct writing *w;
+  struct extent at[2 * SEG_MAX + 1];
+  uint32_t count;
+  uint64_t start, end;
+  struct pack_table packs;
+};
+
 static void
-put_cleared (struct writing *w, uint64_t start, uint64_t end)
+run_end (struct run *r)
 {
-  struct pack_table none = { 0 };
-  struct extent hole = { .kind = EXTENT_HOLE, .len = (end < INT64_MAX ? end : INT64_MAX) - start };
-  checkpoint_extents_put (&w->records, w->inode->ino, start, &none, &hole, 1);
+  if (r->count)
+    checkpoint_extents_put (&r->w->records, r->w->inode->ino, r->start, &r->packs, r->at, r->count);
+  pack_table_reset (&r->packs);
+  r->count = 0;
 }
 
-/* One segment's extents that are placed in packs with names; runs without gaps become a record
- * each. */
+/* E at OFF, as far as the file is told of. */
+static void
+run_add (struct run *r, uint64_t off, struct extent e)
+{
+  if (off >= r->w->size)
+    return;
+  if (e.len > r->w->size - off)
+    e.len = r->w->size - off;
+  if (r->count && r->end != off)
+    run_end (r);
+  if (r->count == 0)
+    r->start = off;
+  r->at[r->count++] = e;
+  r->end = off + e.len;
+}
+
+static void
+run_add_hole (struct run *r, uint64_t off, uint64_t end)
+{
+  if (off < end)
+    run_add (r, off, (struct extent){ .kind = EXTENT_HOLE, .len = end - off });
+}
+
+/* Gives E's pack its place in the run's table.  ERR_STATE: no name yet. */
+static int
+run_localize (struct run *r, uint64_t off, struct extent *e)
+{
+  if (e->kind == EXTENT_FLYING)
+    return ERR_STATE;
+  if (e->kind != EXTENT_DATA)
+    return 0;
+  uint8_t name[PACK_NAME_LEN];
+  int rc = pack_name_of (r->w->snap, e->ref.pack, name);
+  if (rc == 0)
+    rc = note_pack (r->w, e->ref.pack, name);
+  if (rc == 0 && r->count && r->end != off)
+    run_end (r); /* a new record has a table of its own */
+  return rc ? rc : pack_table_intern (&r->packs, name, &e->ref.pack);
+}
+
+/* One segment: what is placed in packs with names, and the holes, since an earlier checkpoint may
+ * have told of extents there.  What has no name yet is passed over: a replay keeps there what an
+ * earlier checkpoint said, and there is one, or the size ends before it.  1: not all was told. */
 static int
 put_segment (void *ctx, const struct segment *s, uint64_t end)
 {
   struct writing *w = ctx;
-  put_cleared (w, s->start, end);
-  struct extent run[SEG_MAX];
-  struct pack_table packs = { 0 };
-  uint32_t n = 0;
-  uint64_t start = 0, at = 0;
-  int rc = 0;
-  for (uint32_t i = 0; rc == 0 && i <= s->count; i++) {
-    const struct mapped *x = i < s->count ? &s->at[i] : NULL;
-    if (n && (!x || x->off != at)) {
-      checkpoint_extents_put (&w->records, w->inode->ino, start, &packs, run, n);
-      pack_table_reset (&packs);
-      n = 0;
-    }
-    if (!x || x->off >= w->limit)
-      continue;
-    struct extent e = x->e;
-    if (e.kind == EXTENT_FLYING) {
-      w->is_partial = true;
-      continue;
-    }
-    if (e.kind == EXTENT_DATA) {
-      uint8_t name[PACK_NAME_LEN];
-      rc = pack_name_of (w->snap, e.ref.pack, name);
-      if (rc == ERR_STATE) { /* in a pack still being filled: next time */
-        w->is_partial = true;
-        rc = 0;
-        continue;
-      }
-      if (rc == 0)
-        rc = note_pack (w, e.ref.pack, name);
-      if (rc == 0)
-        rc = pack_table_intern (&packs, name, &e.ref.pack);
-      if (rc)
-        break;
-    }
-    if (n == 0)
-      start = x->off;
-    at = x->off + e.len;
-    run[n++] = e;
+  if (w->is_big && w->records.len > CHECKPOINT_TARGET) {
+    w->is_short = true;
+    return 2;
   }
-  pack_table_release (&packs);
-  return rc ? rc : buf_error (&w->records);
+  struct run r = { .w = w };
+  uint64_t at = s->start;
+  bool is_partial = w->size < w->inode->a.size && end > w->size;
+  int rc = 0;
+  for (uint32_t i = 0; rc == 0 && i < s->count && s->at[i].off < w->size; i++) {
+    struct extent e = s->at[i].e;
+    uint64_t off = s->at[i].off;
+    run_add_hole (&r, at, off);
+    at = off + e.len;
+    rc = run_localize (&r, off, &e);
+    if (rc == 0)
+      run_add (&r, off, e);
+    else if (rc == ERR_STATE) {
+      run_end (&r);
+      is_partial = true;
+      rc = 0;
+    }
+  }
+  if (rc == 0)
+    run_add_hole (&r, at, end);
+  run_end (&r);
+  pack_table_release (&r.packs);
+  w->is_partial |= is_partial;
+  rc = rc ? rc : buf_error (&w->records);
+  return rc ? rc : is_partial;
 }
 
 struct least {
   struct writing *w;
-  uint64_t off;
+  uint64_t from, off;
 };
 
-/* Where the first extent lies that cannot be named yet. */
+/* Where, from FROM on, the first extent lies that cannot be named yet. */
 static int
 find_unnamed (void *ctx, const struct mapped *x)
 {
   struct least *l = ctx;
   uint8_t name[PACK_NAME_LEN];
+  if (x->off + x->e.len <= l->from)
+    return 0;
   if (x->e.kind == EXTENT_FLYING
       || (x->e.kind == EXTENT_DATA
           && pack_name_of (l->w->snap, x->e.ref.pack, name) == ERR_STATE)) {
@@ -111,107 +152,23 @@ find_unnamed (void *ctx, const struct mapped *x)
   return 0;
 }
 
+/* How much of the file may be told of: up to the first byte whose newest content lies in memory
+ * only and that no checkpoint has either.  A shorter file, never zeros; and never shorter than what
+ * has been durable once, since nothing says that it was cut. */
 static int
-put_node (struct writing *w, uint64_t ino)
+safe_size (struct writing *w, struct inode *i, uint64_t *out)
 {
-  struct worktree *t = w->snap->tree;
-  struct inode *i;
-  if (worktree_get (t, ino, &i) != 0)
-    return 0; /* gone again */
-  uint64_t unplaced = filedata_unplaced (i);
-  lock_take (&t->lock);
-  int rc = 0;
-  struct node_attr a;
-  inode_attr_encode_view (i, &a);
-  i->is_logged = false;
-  w->inode = i;
-  w->limit = unplaced;
-  w->is_partial = unplaced < i->a.size;
-  if (i->a.kind == NODE_FILE && i->map.count) {
-    struct least l = { .w = w, .off = UINT64_MAX };
+  uint64_t from = i->durable < i->a.size ? i->durable : i->a.size;
+  uint64_t limit;
+  int rc = filedata_ungrounded_locked (i, from, &limit);
+  struct least l = { .w = w, .from = from, .off = UINT64_MAX };
+  if (rc == 0)
     rc = extmap_walk_changed (&i->map, find_unnamed, &l);
-    rc = rc > 0 ? 0 : rc;
-    if (l.off < w->limit)
-      w->limit = l.off;
-  }
-  /* What cannot be named yet is not there: a shorter file, never zeros. */
-  if (w->limit < a.size) {
-    a.size = w->limit;
-    w->is_partial = true;
-  }
-  if (rc == 0 && !i->is_removed) {
-    checkpoint_node_put (&w->records, ino, &a);
-    rc = extmap_changed (&i->map, put_segment, w);
-  }
-  if (w->is_partial) {
-    extmap_mark_all_changed (&i->map);
-    inode_touch_locked (i);
-  }
-  lock_release (&t->lock);
-  worktree_put (i);
-  return rc ? rc : buf_error (&w->records);
-}
-
-static int
-put_name (struct writing *w, struct rd *r)
-{
-  uint64_t dir = rd_varint (r), ino = 0;
-  size_t n;
-  const uint8_t *name = rd_bytes (r, TREE_NAME_MAX, &n);
-  if (r->failed)
-    return ERR_STATE;
-  int kind;
-  struct worktree *t = w->snap->tree;
-  lock_take (&t->lock);
-  int rc = wtdb_name_get (t->db, dir, name, n, &ino, &kind);
-  lock_release (&t->lock);
-  if (rc && rc != ERR_NOENT)
+  if (rc < 0)
     return rc;
-  checkpoint_entry_put (&w->records, dir, name, n, rc ? 0 : ino);
-  return buf_error (&w->records);
-}
-
-/* Nodes first, then names, so that a replay never meets a name of an unknown node. */
-static int
-put_log (struct writing *w, const struct buf *log)
-{
-  for (int pass = 0; pass < 2; pass++) {
-    struct rd r = rd_of (log->data, log->len);
-    while (rd_left (&r)) {
-      uint8_t type = rd_u8 (&r);
-      int rc = 0;
-      if (type == LOG_NAME && pass == 1)
-        rc = put_name (w, &r);
-      else if (type == LOG_NAME) {
-        size_t n;
-        (void) rd_varint (&r);
-        (void) rd_bytes (&r, TREE_NAME_MAX, &n);
-      } else {
-        uint64_t ino = rd_varint (&r);
-        if (type == LOG_NODE && pass == 0)
-          rc = put_node (w, ino);
-        else if (type == LOG_GONE && pass == 1)
-          checkpoint_removed_put (&w->records, ino);
-      }
-      if (rc || r.failed)
-        return rc ? rc : ERR_STATE;
-    }
-  }
-  return buf_error (&w->records);
-}
-
-static int
-put_pins (struct writing *w, uint32_t *upto)
-{
-  struct vault *v = w->snap->vault;
-  LOCK_SCOPE (&v->lock);
-  *upto = v->pins.count;
-  for (uint32_t i = w->snap->pins_named; i < v->pins.count; i++) {
-    uint32_t at;
-    int rc = pack_table_intern (&w->head.pins, v->pins.names[i], &at);
-    if (rc)
-      return rc;
-  }
+  limit = l.off < limit ? l.off : limit;
+  limit = limit > from ? limit : from;
+  *out = limit < i->a.size ? limit : i->a.size;
   return 0;
 }
 
@@ -240,17 +197,227 @@ seal_and_put (struct writing *w, const char *seq)
   return rc ? rc : blob_put (v->region->blob, key, object.data, object.len, NULL);
 }
 
-/* The log goes back in front of what was added meanwhile. */
+/* A big file's size is told after its extents, which may fill several objects: until the last is
+ * there, a replay finds it as long as it was. */
+static int
+put_inode_locked (struct writing *w, struct inode *i, bool is_first)
+{
+  struct node_attr a;
+  inode_attr_encode_view (i, &a);
+  i->is_logged = false;
+  w->inode = i;
+  w->size = a.size;
+  w->is_partial = w->is_short = false;
+  w->is_big = extmap_count (&i->map) > BIG_FILE;
+  int rc = i->a.kind == NODE_FILE ? safe_size (w, i, &w->size) : 0;
+  if (rc)
+    return rc;
+  w->is_partial = w->size < i->a.size;
+  a.size = w->is_big && i->durable < w->size ? i->durable : w->size;
+  if (is_first || !w->is_big)
+    checkpoint_node_put (&w->records, i->ino, &a);
+  rc = extmap_changed (&i->map, put_segment, w);
+  if (w->is_short)
+    return rc;
+  a.size = w->size;
+  if (w->is_big)
+    checkpoint_node_put (&w->records, i->ino, &a);
+  i->durable_next = a.size;
+  return rc;
+}
+
+/* What stands in W so far becomes an object. */
+static int
+put_portion (struct writing *w)
+{
+  struct snap *s = w->snap;
+  lock_take (&s->lock);
+  uint32_t seq = ++s->seq, from = s->resumes;
+  lock_release (&s->lock);
+  char name[CHECKPOINT_NAME_MAX];
+  int n = snprintf (name, sizeof name, "%010u", seq);
+  if (from != RESUMES_NOTHING)
+    snprintf (name + n, sizeof name - (size_t) n, ".%010u", from);
+  int rc = seal_and_put (w, name);
+  if (rc)
+    return rc;
+  lock_take (&s->lock);
+  s->resumes = RESUMES_NOTHING;
+  lock_release (&s->lock);
+  buf_reset (&w->records);
+  pack_table_reset (&w->head.own);
+  pack_table_reset (&w->head.pins);
+  return 0;
+}
+
+/* 1: it stands in the checkpoint; 0: it is gone again. */
+static int
+put_node (struct writing *w, uint64_t ino)
+{
+  struct worktree *t = w->snap->tree;
+  struct inode *i;
+  int rc = worktree_get (t, ino, &i);
+  if (rc)
+    return rc == ERR_NOENT ? 0 : rc;
+  bool is_there = true;
+  w->is_short = false;
+  for (bool is_first = true; rc == 0 && is_there && (is_first || w->is_short); is_first = false) {
+    lock_take (&i->data_lock); /* nothing is written between the look at size and extents */
+    lock_take (&t->lock);
+    is_there = !i->is_removed;
+    i->is_logged = false;
+    if (is_there)
+      rc = put_inode_locked (w, i, is_first);
+    if (rc || (is_there && w->is_partial))
+      inode_touch_locked (i);
+    lock_release (&t->lock);
+    lock_release (&i->data_lock);
+    if (rc == 0)
+      rc = buf_error (&w->records);
+    if (rc == 0 && w->records.len > CHECKPOINT_TARGET)
+      rc = put_portion (w);
+  }
+  worktree_put (i);
+  return rc ? rc : is_there;
+}
+
+static int
+put_name (struct writing *w, struct rd *r)
+{
+  uint64_t dir = rd_varint (r), ino = 0;
+  size_t n;
+  const uint8_t *name = rd_bytes (r, TREE_NAME_MAX, &n);
+  if (r->failed)
+    return ERR_STATE;
+  int kind;
+  struct worktree *t = w->snap->tree;
+  lock_take (&t->lock);
+  int rc = wtdb_name_get (t->db, dir, name, n, &ino, &kind);
+  lock_release (&t->lock);
+  if (rc && rc != ERR_NOENT)
+    return rc;
+  if (rc)
+    ino = 0;
+  else if (ino >= w->first_new) { /* of a node whose own record would come in the next checkpoint */
+    rc = put_node (w, ino);
+    if (rc < 0)
+      return rc;
+    ino = rc ? ino : 0;
+  }
+  checkpoint_entry_put (&w->records, dir, name, n, ino);
+  return buf_error (&w->records);
+}
+
+/* One entry of the log.  Nodes are put in the first pass, names in the second, so that a replay
+ * never meets a name of an unknown node. */
+static int
+put_logged (struct writing *w, struct rd *r, int pass)
+{
+  uint8_t type = rd_u8 (r);
+  if (type == LOG_NAME && pass == 1)
+    return put_name (w, r);
+  if (type == LOG_NAME) {
+    size_t n;
+    (void) rd_varint (r);
+    (void) rd_bytes (r, TREE_NAME_MAX, &n);
+    return 0;
+  }
+  uint64_t ino = rd_varint (r);
+  if (type == LOG_GONE && pass == 1)
+    checkpoint_removed_put (&w->records, ino);
+  int rc = type == LOG_NODE && pass == 0 ? put_node (w, ino) : 0;
+  return rc < 0 ? rc : 0;
+}
+
+static int
+put_log (struct writing *w, const struct buf *log)
+{
+  for (int pass = 0; pass < 2; pass++) {
+    struct rd r = rd_of (log->data, log->len);
+    while (rd_left (&r)) {
+      int rc = put_logged (w, &r, pass);
+      if (rc == 0 && w->records.len > CHECKPOINT_TARGET)
+        rc = put_portion (w);
+      if (rc || r.failed)
+        return rc ? rc : ERR_STATE;
+    }
+  }
+  return buf_error (&w->records);
+}
+
+static int
+put_pins (struct writing *w, uint32_t *upto)
+{
+  struct vault *v = w->snap->vault;
+  LOCK_SCOPE (&v->lock);
+  *upto = v->pins.count;
+  for (uint32_t i = w->snap->pins_named; i < v->pins.count; i++) {
+    uint32_t at;
+    int rc = pack_table_intern (&w->head.pins, v->pins.names[i], &at);
+    if (rc)
+      return rc;
+  }
+  return 0;
+}
+
+/* The log goes back in front of what was added meanwhile, and all that it names counts as changed:
+ * what was marked as told was not. */
 static void
 restore_log (struct worktree *t, struct buf *log)
 {
+  struct rd r = rd_of (log->data, log->len);
   LOCK_SCOPE (&t->lock);
+  while (rd_left (&r) && !r.failed) {
+    size_t n;
+    uint8_t type = rd_u8 (&r);
+    uint64_t no = rd_varint (&r);
+    struct inode *i;
+    if (type == LOG_NAME)
+      (void) rd_bytes (&r, TREE_NAME_MAX, &n);
+    if (type != LOG_NODE || inode_get_locked (t, no, &i) != 0)
+      continue; /* gone: nothing to tell of it */
+    i->durable_next = i->durable;
+    extmap_mark_all_changed (&i->map);
+    i->is_dirty = true;
+    inode_put_locked (i);
+  }
   buf_put (log, t->log.data, t->log.len);
   if (log->error)
     t->error = ERR_LIMIT;
   struct buf newer = t->log;
   t->log = *log;
   *log = newer;
+}
+
+/* It is in the store: what it told of the files' sizes holds. */
+static void
+confirm_log (struct worktree *t, const struct buf *log)
+{
+  struct rd r = rd_of (log->data, log->len);
+  while (rd_left (&r) && !r.failed) {
+    size_t n;
+    uint8_t type = rd_u8 (&r);
+    uint64_t no = rd_varint (&r);
+    struct inode *i;
+    if (type == LOG_NAME)
+      (void) rd_bytes (&r, TREE_NAME_MAX, &n);
+    LOCK_SCOPE (&t->lock);
+    if (type != LOG_NODE || inode_get_locked (t, no, &i) != 0)
+      continue;
+    i->durable = i->durable_next;
+    i->is_dirty = true;
+    inode_put_locked (i);
+  }
+}
+
+static int
+put_meta (struct writing *w)
+{
+  struct snap *s = w->snap;
+  LOCK_SCOPE (&s->lock);
+  for (size_t i = 0; i < s->meta_count; i++)
+    checkpoint_meta_put (&w->records, s->meta[i].key, s->meta[i].value, strlen (s->meta[i].value));
+  return buf_error (&w->records);
 }
 
 int
@@ -268,33 +435,28 @@ checkpoint_write (struct snap *s, unsigned flags)
   lock_take (&t->lock);
   struct buf log = t->log;
   buf_init (&t->log, CHANGELOG_MAX);
+  w.first_new = t->next_ino;
+  int rc = t->error;
   lock_release (&t->lock);
   uint32_t upto = 0;
-  int rc = t->error;
   if (rc == 0)
     rc = put_pins (&w, &upto);
   if (rc == 0)
     rc = put_log (&w, &log);
-  lock_take (&s->lock);
-  for (size_t i = 0; rc == 0 && i < s->meta_count; i++)
-    checkpoint_meta_put (&w.records, s->meta[i].key, s->meta[i].value, strlen (s->meta[i].value));
-  uint32_t seq = ++s->seq;
-  lock_release (&s->lock);
-  char name[16];
-  snprintf (name, sizeof name, "%010u", seq);
   if (rc == 0)
-    rc = seal_and_put (&w, name);
-  if (rc)
+    rc = put_meta (&w);
+  if (rc == 0)
+    rc = put_portion (&w);
+  if (rc) {
     restore_log (t, &log);
-  else {
+    log_err ("a checkpoint could not be written vault=%s snapshot=%s err=\"%s\": what was written "
+             "since the last one is not durable yet", s->vault->name, s->name.ts, err_str (rc));
+  } else {
+    confirm_log (t, &log);
     LOCK_SCOPE (&s->lock);
     s->pins_named = upto;
     s->last_checkpoint = clock_now ();
   }
-  if (rc)
-    log_err ("a checkpoint could not be written vault=%s snapshot=%s err=\"%s\": what was written "
-             "since the"
-             " last one is not durable yet", s->vault->name, s->name.ts, err_str (rc));
   buf_release (&log);
   buf_release (&w.records);
   checkpoint_head_release (&w.head);

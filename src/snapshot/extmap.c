@@ -359,8 +359,8 @@ extmap_truncate (struct extmap *m, uint64_t size)
       m->loaded--;
     free (s->at);
     m->count--;
-    m->segs[i].is_changed = true; /* what is told of it clears what followed */
   }
+  m->segs[i].is_changed = true; /* what is told of it clears what followed */
   return clear_in (m, i, size, UINT64_MAX);
 }
 
@@ -507,11 +507,22 @@ extmap_changed (struct extmap *m, int (*fn) (void *ctx, const struct segment *s,
     int rc = load (m, &m->segs[i]);
     if (rc == 0)
       rc = fn (ctx, &m->segs[i], seg_end (m, i));
-    if (rc)
+    if (rc < 0)
       return rc;
-    m->segs[i].is_changed = false;
+    m->segs[i].is_changed = rc > 0;
+    if (rc > 1)
+      break;
   }
   return 0;
+}
+
+bool
+extmap_is_changed (const struct extmap *m)
+{
+  for (uint32_t i = 0; i < m->count; i++)
+    if (m->segs[i].is_changed)
+      return true;
+  return false;
 }
 
 void

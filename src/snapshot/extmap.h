@@ -86,9 +86,11 @@ int extmap_load_inline (struct extmap *m, struct rd *r) WARN_UNUSED;
 int extmap_add_stored (struct extmap *m, uint64_t start, uint32_t count) WARN_UNUSED;
 /* Writes dirty segments out; with DROP frees loaded memory too. */
 int extmap_flush (struct extmap *m, bool drop) WARN_UNUSED;
-/* Calls FN for each segment changed since the last checkpoint, then clears the marks. */
+/* Calls FN for each segment changed since the last checkpoint and clears its mark, unless FN
+ * returns 1; 2: leaves it and ends. */
 int extmap_changed (struct extmap *m, int (*fn) (void *ctx, const struct segment *s, uint64_t end),
                     void *ctx) WARN_UNUSED;
+bool extmap_is_changed (const struct extmap *m);
 void extmap_mark_all_changed (struct extmap *m);
 
 #endif

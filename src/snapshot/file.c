@@ -308,8 +308,8 @@ filedata_write (struct snap *s, struct inode *i, uint64_t off, const uint8_t *p,
   struct filedata *d = data_of (i);
   if (!d)
     return ERR_NOMEM;
-  if (d->error)
-    return d->error;
+  if (d->error || s->is_cut) /* looked at here: the seal draws its line before it pushes */
+    return d->error ? d->error : ERR_ROFS;
   lock_take (&i->tree->lock);
   uint64_t size = i->a.size;
   lock_release (&i->tree->lock);
@@ -383,6 +383,8 @@ filedata_truncate (struct snap *s, struct inode *i, uint64_t size)
   LOCK_SCOPE (&i->tree->lock);
   int rc = size < i->a.size ? extmap_truncate (&i->map, size) : 0;
   if (rc == 0) {
+    i->durable = size < i->durable ? size : i->durable;
+    i->durable_next = size < i->durable_next ? size : i->durable_next;
     i->a.size = size;
     i->a.mtime = i->ctime = time_now ();
     inode_touch_locked (i);
@@ -397,8 +399,8 @@ filedata_clear (struct snap *s, struct inode *i, uint64_t off, uint64_t len, boo
   struct filedata *d = data_of (i);
   if (!d)
     return ERR_NOMEM;
-  if (d->error)
-    return d->error;
+  if (d->error || s->is_cut)
+    return d->error ? d->error : ERR_ROFS;
   int rc = 0;
   d->changes++;
   if (d->cur && off < stream_end (d) && off + len > d->cur_off)
@@ -464,7 +466,8 @@ push_range (struct snap *s, struct inode *i, uint64_t start, uint64_t end)
   free (buf);
   if (rc == 0) {
     LOCK_SCOPE (&i->data_lock);
-    rc = push_cur (s, i, data_of (i));
+    struct filedata *d = data_of (i); /* settled meanwhile: nothing is left to push */
+    rc = d ? push_cur (s, i, d) : 0;
   }
   return rc;
 }
@@ -599,21 +602,40 @@ filedata_drop_all (struct snap *s)
   free (all);
 }
 
-uint64_t
-filedata_unplaced (struct inode *i)
+/* The first byte of [start, end) that no extent has; END if there is none. */
+static int
+first_gap (struct extmap *m, uint64_t start, uint64_t end, uint64_t *out)
 {
-  LOCK_SCOPE (&i->data_lock);
-  uint64_t least = UINT64_MAX, start, end;
+  struct mapped x;
+  int rc = 0;
+  for (*out = start; *out < end; *out += x.e.len) {
+    rc = extmap_get (m, *out, &x);
+    if (rc || x.e.kind == EXTENT_HOLE)
+      break;
+  }
+  return rc;
+}
+
+int
+filedata_ungrounded_locked (struct inode *i, uint64_t from, uint64_t *out)
+{
+  lock_assert_held (&i->data_lock);
   struct filedata *d = i->data;
-  if (!d)
-    return least;
-  if (d->cur)
-    least = d->cur_off;
-  for (struct flying *f = d->flying; f; f = f->next)
-    least = f->off < least ? f->off : least;
-  if (d->overlay && overlay_next (d->overlay, 0, &start, &end) && start < least)
-    least = start;
-  return least;
+  uint64_t start, end, at, least = UINT64_MAX;
+  int rc = 0;
+  if (d && d->cur && stream_end (d) > from) {
+    start = d->cur_off > from ? d->cur_off : from;
+    rc = first_gap (&i->map, start, stream_end (d), &at);
+    least = rc == 0 && at < stream_end (d) ? at : least;
+  }
+  for (uint64_t off = from; rc == 0 && d && d->overlay && off < least
+       && overlay_next (d->overlay, off, &start, &end); off = end) {
+    rc = first_gap (&i->map, start > off ? start : off, end, &at);
+    if (rc == 0 && at < end && at < least)
+      least = at;
+  }
+  *out = least;
+  return rc;
 }
 
 static const struct flying *

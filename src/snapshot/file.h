@@ -29,8 +29,9 @@ int filedata_clear (struct snap *s, struct inode *i, uint64_t off, uint64_t len,
 int filedata_push (struct snap *s, struct inode *i) WARN_UNUSED;
 /* Waits until every chunk pushed so far is in a pack (or failed: the file's error). */
 int filedata_wait_placed (struct snap *s, struct inode *i) WARN_UNUSED;
-/* Where the bytes that could be lost in a crash begin: UINT64_MAX if all is placed. */
-uint64_t filedata_unplaced (struct inode *i);
+/* The first byte from FROM on that only memory or the overlay has and no extent below it; both
+ * locks of I are held.  UINT64_MAX: none. */
+int filedata_ungrounded_locked (struct inode *i, uint64_t from, uint64_t *out) WARN_UNUSED;
 /* All files of S with data in memory or in an overlay: pushed, placed. */
 int filedata_push_all (struct snap *s) WARN_UNUSED;
 void filedata_drop_all (struct snap *s);

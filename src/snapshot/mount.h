@@ -229,6 +229,10 @@ struct snapshot_info {
   uint32_t writers;                      /* files open for writing */
   char parent[112], correlation_id[64];
 };
+/* Takes over `<region>/<db>/<ts>[.partial][/<part>]`, an open snapshot whose state directory is
+ * lost, from its last checkpoint; waits.  ERR_NOENT, ERR_LIMIT (several parts: the log names them),
+ * ERR_EXISTS (open here), ERR_STATE (sealed). */
+int mount_adopt (struct mount *m, const char *path) WARN_UNUSED;
 /* Open snapshots of this host, and those sealed since the mount in the last hour.  free(*out). */
 int mount_snapshots (struct mount *m, struct snapshot_info **out, size_t *n) WARN_UNUSED;
 

@@ -60,6 +60,25 @@ mount_seal_start (struct mount *m, const char *path, unsigned flags, const char 
   return snap_seal_start (s, flags, flags & SEAL_FORCE ? "force" : "command");
 }
 
+int
+mount_adopt (struct mount *m, const char *path)
+{
+  char rest[4096];
+  struct vault *v;
+  struct snapshot_name n;
+  for (size_t i = 0; i < m->region_count; i++)
+    (void) !region_list (m->regions[i], 0); /* then it is not found below */
+  int rc = split_path (m, path, &v, rest, sizeof rest);
+  if (rc)
+    return rc;
+  char *part = strchr (rest, '/');
+  if (part)
+    *part++ = 0;
+  if (snapshot_name_parse (rest, &n) != 0 || (part && strlen (part) != 16))
+    return ERR_INVALID;
+  return snap_adopt (v, &n, part);
+}
+
 static void
 fill_info (struct snap *s, struct snapshot_info *o)
 {

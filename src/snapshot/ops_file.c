@@ -234,7 +234,7 @@ mount_write (struct mount *m, struct file *f, uint64_t off, const uint8_t *data,
     return rc;
   }
   if (rc) {
-    if (rc != ERR_NOMEM)
+    if (rc != ERR_NOMEM && rc != ERR_ROFS)
       snap_fail (s, rc, "a write could not be taken");
     return rc;
   }

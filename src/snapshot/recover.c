@@ -8,13 +8,22 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "snapshot/catalog.h"
 #include "snapshot/file.h"
 #include "snapshot/snap.h"
+
+/* The name of a checkpoint: "<seq>", or "<seq>.<seq it builds on>". */
+struct seq {
+  char name[CHECKPOINT_NAME_MAX];
+  uint32_t no, from;
+  bool is_void;
+};
 
 struct replay {
   struct snap *snap;
   struct sealer *sealer;
-  struct buf names;      /* of the checkpoints: seq texts */
+  struct buf names;      /* of the checkpoints: struct seq */
+  struct buf grown;      /* u64 ino: has extents beyond its size */
   size_t skip;
   struct pack_table packs; /* every pack the replayed ones name */
   bool is_removed;
@@ -24,10 +33,29 @@ static int
 add_seq (void *ctx, const struct blob_entry *e)
 {
   struct replay *r = ctx;
-  const char *seq = e->key + r->skip;
-  if (strlen (seq) == 10)
-    buf_put (&r->names, seq, 11);
+  struct seq q = { .from = RESUMES_NOTHING };
+  const char *name = e->key + r->skip;
+  size_t n = strlen (name);
+  if ((n != 10 && (n != 21 || name[10] != '.')) || strspn (name, "0123456789.") != n)
+    return 0; /* not ours: left alone */
+  memcpy (q.name, name, n + 1);
+  q.no = (uint32_t) strtoul (name, NULL, 10);
+  if (n == 21)
+    q.from = (uint32_t) strtoul (name + 11, NULL, 10);
+  buf_put (&r->names, &q, sizeof q);
   return buf_error (&r->names);
+}
+
+/* Those that a later recovery did not build on: they or their packs came after it, or never. */
+static void
+mark_void (struct seq *at, size_t n)
+{
+  uint32_t last = RESUMES_NOTHING;
+  while (n--) {
+    at[n].is_void = last != RESUMES_NOTHING && at[n].no > last;
+    if (!at[n].is_void && at[n].from != RESUMES_NOTHING)
+      last = at[n].from;
+  }
 }
 
 static int
@@ -51,6 +79,10 @@ replay_extents (struct replay *r, struct checkpoint_rec *rec)
     LOCK_SCOPE (&t->lock);
     rc = extmap_set (&i->map, off, &e);
     off += e.len;
+  }
+  if (rc == 0 && off > i->a.size) {
+    buf_put_u64 (&r->grown, rec->ino);
+    rc = buf_error (&r->grown);
   }
   worktree_put (i);
   return rc;
@@ -162,31 +194,70 @@ pin_all (struct replay *r)
   return rc ? rc : snap_prove_pins (r->snap, &r->packs);
 }
 
+/* What lies beyond the size of a file is gone: the rest of a big file that was not told in full. */
+static int
+cut_grown (struct replay *r)
+{
+  struct worktree *t = r->snap->tree;
+  int rc = 0;
+  for (size_t k = 0; rc == 0 && k < r->grown.len; k += 8) {
+    struct inode *i;
+    LOCK_SCOPE (&t->lock);
+    rc = inode_get_locked (t, get_le64 (r->grown.data + k), &i);
+    if (rc)
+      return rc == ERR_NOENT ? 0 : rc;
+    rc = extmap_truncate (&i->map, i->a.size);
+    i->is_dirty = true;
+    inode_put_locked (i);
+  }
+  return rc;
+}
+
+/* In order, up to the first that was never acknowledged. */
+static int
+replay_seqs (struct replay *r, const struct seq *at, size_t n)
+{
+  struct snap *s = r->snap;
+  s->resumes = 0;
+  for (size_t k = 0; k < n; k++) {
+    if (at[k].is_void)
+      continue;
+    int rc = replay_one (r, at[k].name);
+    if (rc == ERR_MISSING) {
+      log_warn ("a checkpoint names packs that never arrived vault=%s snapshot=%s seq=%s: it was "
+                "not acknowledged and is left out with all after it", s->vault->name, s->name.ts,
+                at[k].name);
+      break;
+    }
+    if (rc)
+      return rc;
+    s->resumes = at[k].no;
+  }
+  s->seq = at[n - 1].no; /* the next one gets a number nobody used */
+  return s->resumes ? 0 : ERR_MISSING;
+}
+
 static int
 replay_all (struct replay *r)
 {
   struct snap *s = r->snap;
   char prefix[BLOB_KEY_MAX];
   r->skip = (size_t) snprintf (prefix, sizeof prefix, "vaults/%s/open/%s/%s/", s->vault->name,
-                               s->name.ts,
-                               s->part);
+                               s->name.ts, s->part);
   int rc = blob_list (s->vault->region->blob, prefix, "", false, add_seq, r);
-  if (rc == 0 && r->names.len == 0)
+  size_t n = r->names.len / sizeof (struct seq);
+  if (rc == 0 && n == 0)
     rc = ERR_MISSING;
-  for (size_t at = 0; rc == 0 && at < r->names.len; at += 11) {
-    rc = replay_one (r, (char *) r->names.data + at);
-    if (rc == ERR_MISSING) {
-      log_warn ("a checkpoint names packs that never arrived vault=%s snapshot=%s seq=%s: it was "
-                "not"
-                " acknowledged and is left out with all after it", s->vault->name, s->name.ts,
-                (char *) r->names.data + at);
-      rc = 0;
-      break;
-    }
-  }
-  /* The next one gets a number nobody used. */
-  s->seq = (uint32_t) strtoul ((char *) r->names.data + (r->names.len ? r->names.len - 11 : 0),
-                               NULL, 10);
+  if (rc)
+    return rc;
+  AUTO_MEM struct seq *at = calloc (n, sizeof *at);
+  if (!at)
+    return ERR_NOMEM;
+  memcpy (at, r->names.data, n * sizeof *at);
+  mark_void (at, n);
+  rc = replay_seqs (r, at, n);
+  if (rc == 0)
+    rc = cut_grown (r);
   if (rc == 0)
     rc = worktree_recount (s->tree);
   if (rc == 0 && r->is_removed)
@@ -210,6 +281,7 @@ snap_recover (struct vault *v, const struct snapshot_name *name, const char *par
   snap_enter (s);
   struct replay r = { .snap = s };
   buf_init (&r.names, 64u << 20);
+  buf_init (&r.grown, 64u << 20);
   rc = sealer_new (&r.sealer);
   if (rc == 0)
     rc = replay_all (&r);
@@ -218,6 +290,7 @@ snap_recover (struct vault *v, const struct snapshot_name *name, const char *par
     rc = snap_register (s);
   sealer_free (r.sealer);
   buf_release (&r.names);
+  buf_release (&r.grown);
   pack_table_release (&r.packs);
   if (rc) {
     snap_leave (s);
@@ -229,6 +302,33 @@ snap_recover (struct vault *v, const struct snapshot_name *name, const char *par
             (unsigned long long) s->tree->files);
   *out = s;
   return 0;
+}
+
+/* Is PART in a sealed snapshot of this instant, under whatever label: sealed, though nobody was
+ * told. */
+static bool
+is_part_sealed (struct vault *v, const struct snapshot_name *name, const char *part)
+{
+  struct catalog_item *items = NULL;
+  size_t n = 0;
+  char prefix[17];
+  snprintf (prefix, sizeof prefix, "%.16s", name->ts);
+  bool found = false;
+  if (vault_open (v) != 0
+      || catalog_list (v->region->blob, v->name, prefix, &items, &n) != 0)
+    return false;
+  for (size_t i = 0; !found && i < n; i++) {
+    struct manifest m = { 0 };
+    if (items[i].is_sealed
+        && manifest_load (v->region->blob, v->keys, v->name, items[i].name.ts, items[i].digest,
+                          true, &m) == 0) {
+      for (size_t k = 0; k < m.part_count; k++)
+        found |= strcmp (m.parts[k].id, part) == 0;
+      manifest_release (&m);
+    }
+  }
+  free (items);
+  return found;
 }
 
 static void
@@ -252,9 +352,7 @@ recover_record (struct mount *m, char *record)
   struct vault *v;
   struct snap *s;
   int rc = r ? vault_intern (r, field[1], &v) : ERR_NOENT;
-  struct catalog_entry e;
-  /* `.sealed` got there though nobody was told: it is sealed. */
-  bool is_sealed = rc == 0 && vault_list (v, 0) == 0 && vault_find (v, name.ts, 0, &e) == 0;
+  bool is_sealed = rc == 0 && is_part_sealed (v, &name, field[3]);
   if (rc == 0 && !is_sealed)
     rc = snap_recover (v, &name, field[3], is_direct, &s);
   if (rc == ERR_MISSING || is_sealed) {
@@ -269,6 +367,49 @@ recover_record (struct mount *m, char *record)
     log_err ("an open snapshot cannot be recovered region=%s vault=%s snapshot=%s err=\"%s\": it "
              "is not shown;"
              " mount again when the store answers", field[0], field[1], field[2], err_str (rc));
+}
+
+/* ---- a part whose state directory is lost (ruling 24) ---- */
+
+/* The part of TS seen in the store; ERR_LIMIT if there are several. */
+static int
+find_part (struct vault *v, const char *ts, char part[17])
+{
+  AUTO_BUF all;
+  buf_init (&all, 64u << 20);
+  int rc = catalog_open_parts (v->region->blob, v->name, &all);
+  size_t n = strlen (ts), found = 0;
+  for (size_t at = 0; rc == 0 && at < all.len; at += strlen ((char *) all.data + at) + 1) {
+    const char *one = (char *) all.data + at;
+    if (strncmp (one, ts, n) != 0 || one[n] != '/' || strlen (one + n + 1) != 16)
+      continue;
+    log_info ("a part in the store vault=%s snapshot=%s part=%s", v->name, ts, one + n + 1);
+    snprintf (part, 17, "%s", one + n + 1);
+    found++;
+  }
+  return rc ? rc : found == 0 ? ERR_NOENT : found > 1 ? ERR_LIMIT : 0;
+}
+
+int
+snap_adopt (struct vault *v, const struct snapshot_name *name, const char *part_given)
+{
+  char part[17];
+  snprintf (part, sizeof part, "%s", part_given ? part_given : "");
+  struct snap *s = snap_find (v, name->ts);
+  struct catalog_entry e;
+  if (s && s->life != LIFE_SEALED)
+    return ERR_EXISTS;
+  int rc = vault_find (v, name->ts, 0, &e);
+  if (rc != ERR_NOENT)
+    return rc ? rc : ERR_STATE;
+  rc = *part ? 0 : find_part (v, name->ts, part);
+  if (rc == 0 && is_part_sealed (v, name, part))
+    rc = ERR_STATE;
+  if (rc == 0)
+    rc = snap_recover (v, name, part, !name->is_partial, &s);
+  if (rc == ERR_MISSING)
+    rc = ERR_NOENT; /* nothing of it was durable */
+  return rc ? rc : snap_record_part (s);
 }
 
 void

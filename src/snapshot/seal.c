@@ -24,6 +24,7 @@ struct sealing {
   uint8_t sha[32];
   char digest[2 * DIGEST_LEN + 1];
   char key[BLOB_KEY_MAX]; /* of .pending */
+  bool is_over;           /* an attempt before this one did it */
 };
 
 static void
@@ -162,6 +163,42 @@ put_pending (struct sealing *x)
   return blob_put (v->region->blob, x->key, x->pending.data, x->pending.len, NULL);
 }
 
+/* Was it made from our part: by an attempt before this one. */
+static bool
+is_ours (struct sealing *x, const struct catalog_item *item)
+{
+  struct vault *v = x->snap->vault;
+  struct manifest m = { 0 };
+  if (manifest_load (v->region->blob, v->keys, v->name, item->name.ts, item->digest,
+                     item->is_sealed, &m) != 0)
+    return false;
+  bool found = false;
+  for (size_t k = 0; k < m.part_count; k++)
+    found |= strcmp (m.parts[k].id, x->snap->part) == 0;
+  manifest_release (&m);
+  return found;
+}
+
+/* What an attempt before this one left.  A `.sealed` whose put was not answered is the seal. */
+static int
+meet_ours (struct sealing *x, const struct catalog_item *item)
+{
+  struct snap *s = x->snap;
+  if (!item->is_sealed) {
+    char key[BLOB_KEY_MAX];
+    const char *keys[] = { key };
+    snprintf (key, sizeof key, "vaults/%s/snapshots/%s.%s.pending", s->vault->name, item->name.ts,
+              item->digest);
+    (void) !blob_delete (s->vault->region->blob, keys, 1); /* it is valid for nobody: it may stay */
+    return 0;
+  }
+  if (strcmp (s->doubtful, item->digest) != 0)
+    return ERR_EXISTS;
+  snprintf (x->digest, sizeof x->digest, "%s", item->digest);
+  x->is_over = true;
+  return 0;
+}
+
 /* Nobody else has the same instant (ruling 3): after our .pending is there, either we see theirs or
  * they ours. */
 static int
@@ -173,14 +210,18 @@ check_alone (struct sealing *x)
   char prefix[SNAPSHOT_TS_MAX + 1];
   snprintf (prefix, sizeof prefix, "%s.", s->final.ts);
   int rc = catalog_list (s->vault->region->blob, s->vault->name, prefix, &items, &n);
-  for (size_t i = 0; rc == 0 && i < n; i++)
-    if (strcmp (items[i].digest, x->digest) != 0 && (x->pending.len || items[i].is_sealed)) {
-      log_err ("another session seals or has sealed this snapshot vault=%s snapshot=%s digest=%s: "
-               "this one"
-               " stays open under its name; rename or remove it", s->vault->name, s->final.ts,
-                 items[i].digest);
+  for (size_t i = 0; rc == 0 && !x->is_over && i < n; i++) {
+    if (strcmp (items[i].digest, x->digest) == 0)
+      continue;
+    if (is_ours (x, &items[i]))
+      rc = meet_ours (x, &items[i]);
+    else if (x->pending.len || items[i].is_sealed)
       rc = ERR_EXISTS;
-    }
+    if (rc)
+      log_err ("another session seals or has sealed this snapshot vault=%s snapshot=%s digest=%s: "
+               "this one stays open under its name; rename or remove it", s->vault->name,
+               s->final.ts, items[i].digest);
+  }
   free (items);
   return rc;
 }
@@ -236,18 +277,31 @@ check_packs (struct sealing *x)
   return rc;
 }
 
+/* When its answer is lost nobody knows whether it is sealed: then nothing may be written until it
+ * is known. */
 static int
 put_sealed (struct sealing *x)
 {
-  struct vault *v = x->snap->vault;
+  struct snap *s = x->snap;
+  struct blob *b = s->vault->region->blob;
   AUTO_BUF object;
   buf_init (&object, x->pending.len + 4096);
   sealed_encode (x->sha, x->pending.data, x->pending.len, &object);
   int rc = buf_error (&object);
   char key[BLOB_KEY_MAX];
-  snprintf (key, sizeof key, "vaults/%s/snapshots/%s.%s.sealed", v->name, x->snap->final.ts,
+  snprintf (key, sizeof key, "vaults/%s/snapshots/%s.%s.sealed", s->vault->name, s->final.ts,
             x->digest);
-  return rc ? rc : blob_put (v->region->blob, key, object.data, object.len, NULL);
+  if (rc == 0)
+    rc = blob_put (b, key, object.data, object.len, NULL);
+  if (rc == 0)
+    return 0;
+  struct blob_info info;
+  int seen = blob_head (b, key, &info);
+  if (seen == 0)
+    return 0;
+  if (seen != ERR_MISSING)
+    snprintf (s->doubtful, sizeof s->doubtful, "%s", x->digest);
+  return rc;
 }
 
 static int
@@ -258,6 +312,8 @@ steps (struct sealing *x)
   int rc = end_writing (s);
   if (rc == 0)
     rc = check_alone (x);
+  if (rc == 0 && x->is_over)
+    return 0;
   if (rc == 0)
     rc = filedata_push_all (s);
   if (rc == 0)
@@ -273,8 +329,9 @@ steps (struct sealing *x)
   if (rc == 0)
     rc = check_packs (x);
   if (rc == 0)
-    return put_sealed (x);
-  withdraw (x);
+    rc = put_sealed (x);
+  if (rc && !s->doubtful[0])
+    withdraw (x);
   return rc;
 }
 
@@ -304,7 +361,7 @@ snap_seal_run (struct snap *s)
   lock_take (&s->lock);
   s->seal_result = rc;
   s->life = rc == 0 ? LIFE_SEALED : LIFE_OPEN;
-  s->is_cut = rc == 0;
+  s->is_cut = rc == 0 || s->doubtful[0];
   s->sealed_at = rc == 0 ? clock_wall () : 0;
   pthread_cond_broadcast (&s->changed);
   lock_release (&s->lock);

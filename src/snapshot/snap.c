@@ -61,8 +61,8 @@ part_path (const struct snap *s, char *out, size_t cap)
             s->vault->name, s->name.ts, s->part, s->is_direct ? "direct" : "partial");
 }
 
-static int
-part_record (const struct snap *s)
+int
+snap_record_part (const struct snap *s)
 {
   char path[4600];
   part_path (s, path, sizeof path);
@@ -102,6 +102,7 @@ snap_new (struct vault *v, const struct snapshot_name *name, struct snap **out)
   s->final = s->name;
   s->is_direct = !name->is_partial;
   s->created = clock_wall ();
+  s->resumes = RESUMES_NOTHING;
   lock_init (&s->lock, LOCK_SNAPSHOT, "snapshot");
   lock_cond_init (&s->changed);
   int rc = worktree_new (m->scratch, &s->tree);
@@ -326,7 +327,8 @@ snap_pin_tree (struct snap *s, struct sealed *t)
   for (uint32_t i = 0; rc == 0 && i < packs.count; i++) {
     uint32_t no;
     rc = index_pack_intern (v->index, packs.names[i], &no);
-    if (rc == 0 && !index_is_usable (v->index, no))
+    /* Pinned by another snapshot is not enough: its checkpoint goes when it ends. */
+    if (rc == 0 && !index_pack_is_own (v->index, no))
       memmove (packs.names[new_packs++], packs.names[i], PACK_NAME_LEN);
   }
   packs.count = new_packs;
@@ -338,9 +340,15 @@ snap_pin_tree (struct snap *s, struct sealed *t)
     }
     lock_release (&v->lock);
     if (rc == 0)
-      rc = checkpoint_write (s, 0);
+      rc = snap_checkpoint (s, 0);
     if (rc == 0)
       rc = snap_prove_pins (s, &packs);
+    for (uint32_t i = 0; rc == 0 && i < packs.count; i++) {
+      uint32_t no;
+      rc = index_pack_intern (v->index, packs.names[i], &no);
+      if (rc == 0 && !index_is_usable (v->index, no))
+        rc = ERR_XDEV; /* gone or going: its bytes can be copied, references to it cannot */
+    }
   }
   pack_table_release (&packs);
   return rc ? rc : remember_tree (s, t);
@@ -366,7 +374,7 @@ begin_run (struct pool_job *job)
   } else if (rc == ERR_NOENT)
     rc = 0;
   if (rc == 0 && s->seq == 0)
-    rc = checkpoint_write (s, 0);
+    rc = snap_checkpoint (s, 0);
   if (rc)
     log_warn ("the parent cannot be used for deduplication vault=%s snapshot=%s err=\"%s\": what "
               "it has is"
@@ -410,7 +418,7 @@ snap_begin (struct vault *v, const struct snapshot_name *name, const struct cred
     inode_touch_locked (root);
     lock_release (&s->tree->lock);
     worktree_put (root);
-    rc = part_record (s);
+    rc = snap_record_part (s);
   }
   if (rc == 0)
     rc = snap_register (s);
@@ -445,7 +453,7 @@ snap_remove (struct snap *s)
     return rc;
   filedata_drop_all (s);
   pipe_dep_release (s->vault->pipe, &s->dep);
-  (void) !checkpoint_write (s, CHECKPOINT_REMOVED); /* otherwise it expires by itself */
+  (void) !snap_checkpoint (s, CHECKPOINT_REMOVED); /* otherwise it expires by itself */
   part_forget (s);
   snap_leave (s);
   s->removed_at = clock_wall ();
@@ -454,6 +462,21 @@ snap_remove (struct snap *s)
 }
 
 /* ---- commit: groups of fsyncs ---- */
+
+int
+snap_checkpoint (struct snap *s, unsigned flags)
+{
+  lock_take (&s->lock);
+  while (s->is_committing)
+    lock_wait (&s->changed, &s->lock);
+  s->is_committing = true;
+  lock_release (&s->lock);
+  int rc = checkpoint_write (s, flags);
+  LOCK_SCOPE (&s->lock);
+  s->is_committing = false;
+  pthread_cond_broadcast (&s->changed);
+  return rc;
+}
 
 int
 snap_commit (struct snap *s)

@@ -25,6 +25,9 @@ void snap_free (struct snap *s);
 int snap_recover (struct vault *v, const struct snapshot_name *name, const char *part,
                   bool is_direct,
                   struct snap **out) WARN_UNUSED;
+/* Takes over PART (NULL: the only one) of an open snapshot from its checkpoints.  ERR_NOENT;
+ * ERR_LIMIT: several, which the log names; ERR_EXISTS: open here; ERR_STATE: sealed. */
+int snap_adopt (struct vault *v, const struct snapshot_name *name, const char *part) WARN_UNUSED;
 /* All parts this host's state directory knows of. */
 void snap_recover_all (struct mount *m);
 /* The snapshot's directory was removed while empty. */
@@ -43,8 +46,12 @@ int snap_seal_start (struct snap *s, unsigned flags, const char *how) WARN_UNUSE
 /* Waits until the seal is over: its result, or ERR_AGAIN after TIMEOUT. */
 int snap_seal_wait (struct snap *s, int64_t timeout_ns) WARN_UNUSED;
 
-/* checkpoint.c */
+/* checkpoint.c.  Of one snapshot one call at a time: by snap_checkpoint, or with is_committing. */
+#define CHECKPOINT_NAME_MAX 24
+#define RESUMES_NOTHING UINT32_MAX
 int checkpoint_write (struct snap *s, unsigned flags) WARN_UNUSED;
+/* The same, waiting for its turn. */
+int snap_checkpoint (struct snap *s, unsigned flags) WARN_UNUSED;
 /* gc.c: true where a record condemns NAME; reads all records into a set first. */
 struct condemned;
 int condemned_load (struct vault *v, struct condemned **out) WARN_UNUSED;
@@ -67,6 +74,8 @@ void snap_drop_tree (struct snap *s);
 /* snap.c, for recover.c */
 int snap_new (struct vault *v, const struct snapshot_name *name, struct snap **out) WARN_UNUSED;
 int snap_register (struct snap *s) WARN_UNUSED;
+/* Notes in the state directory that this part is ours. */
+int snap_record_part (const struct snap *s) WARN_UNUSED;
 void snap_enter (struct snap *s);
 void snap_leave (struct snap *s);
 int snap_prove_pins (struct snap *s, const struct pack_table *packs) WARN_UNUSED;

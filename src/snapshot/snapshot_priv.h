@@ -131,7 +131,8 @@ struct snap {
   struct filedata *dirty; /* file data in memory or overlay; each pins its inode */
   unsigned placed_waiters;
   struct pipe_dep dep;
-  uint32_t seq;           /* of the next checkpoint */
+  uint32_t seq;           /* of the last checkpoint */
+  uint32_t resumes;       /* after a recovery: the one the next builds on */
   bool is_pinned, is_pinning; /* the first checkpoint is in the store and gc/ was read after it */
   uint32_t pins_named;    /* how many of vault->pins stand in a checkpoint of this snapshot */
   struct mount_wait *waiters, *waiters_tail; /* fsyncs */
@@ -140,7 +141,8 @@ struct snap {
   bool wants_checkpoint;
   bool is_committing;
   bool had_commits, is_draining, dropped;
-  bool is_cut;            /* writes get EROFS: the seal has drawn its line */
+  _Atomic bool is_cut;    /* writes get EROFS: the seal has drawn its line */
+  char doubtful[2 * DIGEST_LEN + 1]; /* of a `.sealed` whose put was not answered */
   /* the seal */
   unsigned seal_flags;
   int seal_result;

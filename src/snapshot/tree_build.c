@@ -562,7 +562,9 @@ tree_build (struct snap *s, struct tree_built *out)
   if (rc == 0)
     rc = finish (&b);
   int placed = pipe_wait_placed (s->vault->pipe, &s->dep); /* done() refers to b */
-  int durable = pipe_wait_durable (s->vault->pipe, &s->dep, PIPE_ALL);
+  /* After a failure something may lie in a pack that nobody would close. */
+  ticket = pipe_close_packs (s->vault->pipe, false);
+  int durable = pipe_wait_durable (s->vault->pipe, &s->dep, ticket);
   rc = rc ? rc : placed ? placed : durable;
   buf_release (&b.rows);
   pack_table_release (&b.packs);

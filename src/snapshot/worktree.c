@@ -161,14 +161,15 @@ inode_write_locked (struct inode *i)
   buf_put_varint (&b, i->subdirs);
   buf_put_svarint (&b, i->ctime.sec);
   buf_put_varint (&b, i->ctime.nsec);
+  buf_put_varint (&b, i->durable);
+  buf_put_varint (&b, i->durable_next);
+  buf_put_u8 (&b, extmap_is_changed (&i->map));
   rc = node_attr_encode (&a, &b);
   if (rc)
     return rc;
   buf_put_u8 (&b, is_inline && i->map.count);
-  if (is_inline && i->map.count) {
-    buf_put_u8 (&b, i->map.segs[0].is_changed);
+  if (is_inline && i->map.count)
     rc = segment_encode (&i->map.segs[0], &b);
-  }
   if (rc == 0)
     rc = buf_error (&b);
   if (rc == 0)
@@ -252,6 +253,9 @@ inode_decode (struct inode *i, const struct buf *row)
   i->subdirs = (uint32_t) rd_varint (&r);
   i->ctime.sec = rd_svarint (&r);
   i->ctime.nsec = (uint32_t) rd_varint (&r);
+  i->durable = rd_varint (&r);
+  i->durable_next = rd_varint (&r);
+  bool is_changed = rd_u8 (&r);
   struct node_attr a;
   int rc = node_attr_decode (&r, &a);
   if (rc == 0)
@@ -259,15 +263,15 @@ inode_decode (struct inode *i, const struct buf *row)
   if (rc)
     return rc;
   if (rd_u8 (&r)) {
-    bool is_changed = rd_u8 (&r);
     rc = extmap_load_inline (&i->map, &r);
     if (rc == 0)
       i->map.segs[0].is_changed = is_changed;
     return rc;
   }
   rc = i->a.kind == NODE_FILE ? wtdb_segs (i->tree->db, i->ino, add_segment, &i->map) : 0;
-  /* Which of them changed was forgotten with the inode: all are written to the next checkpoint. */
-  extmap_mark_all_changed (&i->map);
+  /* Which of them changed was forgotten with the inode: all of them count as changed. */
+  if (is_changed)
+    extmap_mark_all_changed (&i->map);
   return rc;
 }
 
@@ -314,13 +318,11 @@ inode_get_locked (struct worktree *t, uint64_t ino, struct inode **out)
 static void
 log_append (struct worktree *t, const struct buf *b)
 {
-  if (t->log_is_full || b->error)
+  if (b->error || t->error)
     return;
   buf_put (&t->log, b->data, b->len);
-  if (t->log.error) { /* the next checkpoint is a base */
-    t->log_is_full = true;
-    buf_release (&t->log);
-  }
+  if (t->log.error) /* what cannot be noted could not be made durable: never a success again */
+    t->error = ERR_LIMIT;
 }
 
 static void
@@ -498,6 +500,7 @@ worktree_replay_node (struct worktree *t, uint64_t ino, const struct node_attr *
   rc = set_views (i, attr);
   i->ctime = attr->mtime;
   i->is_dirty = true;
+  i->durable = i->durable_next = attr->size;
   if (ino >= t->next_ino)
     t->next_ino = ino + 1;
   if (rc == 0 && attr->kind == NODE_FILE)

@@ -4,7 +4,7 @@
  *
  * Nodes live in the database (worktree_db.h); those in use and a bounded number of others are
  * cached as struct inode and written back when evicted.  Every change is noted in a change log for
- * the next checkpoint; when that overflows, the next checkpoint is a base.
+ * the next checkpoint; when that overflows, `error` is set for good.
  *
  * Locks: `lock` (LOCK_TREE) guards everything here but file data; inode->data_lock (LOCK_FILE,
  * taken before it) guards what is in inode->data (file.h).  An inode stays in memory while pins >
@@ -21,7 +21,7 @@
 
 #define WORKTREE_ROOT 1
 #define WORKTREE_CACHED 8192 /* inodes kept without need: about 4 MiB */
-#define CHANGELOG_MAX (8u << 20)
+#define CHANGELOG_MAX (32u << 20) /* between two checkpoints; beyond it the snapshot fails */
 
 struct worktree;
 struct filedata;
@@ -36,6 +36,9 @@ struct inode {
   struct node_time ctime;
   uint8_t *symlink, *xattrs;
   struct extmap map;
+  /* A checkpoint in the store has so much of the file; the one being written so much.  Both go down
+   * with every cut: below them a recovery finds what was once written, never a gap. */
+  uint64_t durable, durable_next;
   struct seg_store segs;
   bool is_dirty;   /* differs from the database */
   bool is_logged;  /* in the change log */
@@ -54,7 +57,6 @@ struct worktree {
   uint64_t next_ino;
   uint64_t files, dirs;
   struct buf log;     /* change log */
-  bool log_is_full;
   int error;          /* of the database: sticky */
   _Atomic int64_t refs; /* lookups given out minus forgets */
 };
