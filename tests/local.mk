@@ -13,4 +13,5 @@ include tests/backends/local.mk
 include tests/fuzz/local.mk
 include tests/bench/local.mk
 include tests/build/local.mk
+include tests/crash/local.mk
 include tests/fs/local.mk
