@@ -5,8 +5,10 @@ libsnapshot_la_LIBADD = libstore.la libcache.la $(SQLITE_LIBS) $(JANSSON_LIBS) $
 libsnapshot_la_SOURCES = \
 	%D%/catalog.c %D%/catalog.h \
 	%D%/checkpoint.c \
+	%D%/commit.c \
 	%D%/extmap.c %D%/extmap.h \
-	%D%/file.c %D%/file.h \
+	%D%/file.c %D%/file.h %D%/file_priv.h \
+	%D%/file_read.c \
 	%D%/index_load.c \
 	%D%/merge.c \
 	%D%/offline.c \

@@ -367,7 +367,7 @@ snap_seal_run (struct snap *s)
   lock_release (&s->lock);
   if (rc == 0) {
     mount_kick (s->mount);
-    struct sealed *tree; /* so that `latest` and a look at it need no network, whatever comes next */
+    struct sealed *tree; /* so that `latest` and a look at it need no network */
     if (vault_tree (s->vault, s->final.ts, 0, &tree) != 0)
       log_debug ("the new snapshot is not loaded yet vault=%s", s->vault->name);
   }

@@ -210,23 +210,6 @@ snap_set_meta (struct snap *s, const char *key, const char *value)
   return 0;
 }
 
-struct job {
-  struct pool_job job;
-  struct snap *snap;
-};
-
-static int
-submit (struct snap *s, void (*run) (struct pool_job *job))
-{
-  struct job *j = calloc (1, sizeof *j);
-  if (!j)
-    return ERR_NOMEM;
-  j->job.run = run;
-  j->snap = s;
-  pool_submit (s->mount->workers, &j->job);
-  return 0;
-}
-
 /* Adds the packs of T to the vault's pins (not usable yet).  Returns the numbers in NOS. */
 static int
 collect_packs (struct vault *v, struct sealed *t, struct pack_table *out)
@@ -359,7 +342,7 @@ snap_pin_tree (struct snap *s, struct sealed *t)
 static void
 begin_run (struct pool_job *job)
 {
-  struct snap *s = ((struct job *) job)->snap;
+  struct snap *s = ((struct snap_job *) job)->snap;
   free (job);
   struct vault *v = s->vault;
   struct catalog_entry e;
@@ -430,7 +413,7 @@ snap_begin (struct vault *v, const struct snapshot_name *name, const struct cred
   snap_enter (s);
   s->is_pinning = true;
   s->last_checkpoint = clock_now ();
-  rc = submit (s, begin_run);
+  rc = snap_submit (s, begin_run);
   if (rc)
     pipe_unhold (v->pipe);
   log_info ("snapshot begun region=%s vault=%s snapshot=%s part=%s", v->region->name, v->name,
@@ -461,106 +444,12 @@ snap_remove (struct snap *s)
   return 0;
 }
 
-/* ---- commit: groups of fsyncs ---- */
-
-int
-snap_checkpoint (struct snap *s, unsigned flags)
-{
-  lock_take (&s->lock);
-  while (s->is_committing)
-    lock_wait (&s->changed, &s->lock);
-  s->is_committing = true;
-  lock_release (&s->lock);
-  int rc = checkpoint_write (s, flags);
-  LOCK_SCOPE (&s->lock);
-  s->is_committing = false;
-  pthread_cond_broadcast (&s->changed);
-  return rc;
-}
-
-int
-snap_commit (struct snap *s)
-{
-  struct pipe *pipe = s->vault->pipe;
-  lock_take (&s->lock);
-  while (s->is_pinning || s->is_committing)
-    lock_wait (&s->changed, &s->lock);
-  s->is_committing = s->had_commits = true;
-  struct mount_wait *w = s->waiters;
-  s->waiters = s->waiters_tail = NULL;
-  int error = s->error;
-  lock_release (&s->lock);
-  int rc = error ? error : filedata_push_all (s);
-  uint64_t ticket = 0;
-  if (rc == 0) {
-    ticket = pipe_close_packs (pipe, false);
-    rc = pipe_wait_named (pipe, &s->dep, ticket);
-  }
-  if (rc == 0)
-    rc = checkpoint_write (s, 0); /* beside the packs: a replay checks that they are there */
-  if (rc == 0)
-    rc = pipe_wait_durable (pipe, &s->dep, ticket);
-  lock_take (&s->lock);
-  s->is_committing = false;
-  s->wants_checkpoint = false;
-  pthread_cond_broadcast (&s->changed);
-  lock_release (&s->lock);
-  while (w) {
-    struct mount_wait *next = w->next;
-    w->done (w, rc);
-    w = next;
-  }
-  index_maintain (s->vault->index); /* this thread has time */
-  return rc;
-}
-
-static void
-commit_run (struct pool_job *job)
-{
-  struct snap *s = ((struct job *) job)->snap;
-  free (job);
-  (void) !snap_commit (s); /* told to each waiter */
-}
-
-void
-mount_fsync (struct mount *m, uint64_t node, struct file *f, struct mount_wait *w)
-{
-  struct snap *s = NULL;
-  if (f)
-    s = f->snap;
-  else if (node_top (node) == TOP_OPEN) {
-    LOCK_SCOPE (&m->lock);
-    uint32_t no = node_number (node);
-    s = no < m->snap_count ? m->snaps[no] : NULL;
-  }
-  if (!s) { /* sealed, or above snapshots: durable already */
-    w->done (w, 0);
-    return;
-  }
-  lock_take (&s->lock);
-  bool is_over = s->life == LIFE_SEALED || s->life == LIFE_GONE;
-  bool is_first = !s->waiters;
-  w->next = NULL;
-  if (!is_over) {
-    if (s->waiters_tail)
-      s->waiters_tail->next = w;
-    else
-      s->waiters = w;
-    s->waiters_tail = w;
-  }
-  lock_release (&s->lock);
-  if (is_over)
-    w->done (w, 0);
-  else if (is_first && submit (s, commit_run) != 0)
-    (void) !snap_commit (s); /* no memory for a job: here and now */
-}
-
 /* ---- sealing is asked for here and done in seal.c ---- */
 
 static void
 seal_run (struct pool_job *job)
 {
-  struct snap *s = ((struct job *) job)->snap;
+  struct snap *s = ((struct snap_job *) job)->snap;
   free (job);
   snap_seal_run (s);
 }
@@ -579,7 +468,7 @@ snap_seal_start (struct snap *s, unsigned flags, const char *how)
   }
   lock_release (&s->lock);
   if (is_mine)
-    rc = submit (s, seal_run);
+    rc = snap_submit (s, seal_run);
   if (is_mine && rc) {
     LOCK_SCOPE (&s->lock);
     s->life = LIFE_OPEN;
@@ -608,7 +497,7 @@ snap_sealed_over (struct snap *s)
 static void
 drain_run (struct pool_job *job)
 {
-  struct snap *s = ((struct job *) job)->snap;
+  struct snap *s = ((struct snap_job *) job)->snap;
   free (job);
   (void) !filedata_push_all (s); /* errors are sticky */
   LOCK_SCOPE (&s->lock);
@@ -623,22 +512,9 @@ snap_drain_start (struct snap *s)
   bool is_mine = !s->is_draining && s->life == LIFE_OPEN;
   s->is_draining |= is_mine;
   lock_release (&s->lock);
-  if (is_mine && submit (s, drain_run) != 0) {
+  if (is_mine && snap_submit (s, drain_run) != 0) {
     LOCK_SCOPE (&s->lock);
     s->is_draining = false;
-  }
-}
-
-void
-snap_checkpoint_start (struct snap *s)
-{
-  lock_take (&s->lock);
-  bool is_mine = !s->wants_checkpoint && !s->waiters;
-  s->wants_checkpoint |= is_mine;
-  lock_release (&s->lock);
-  if (is_mine && submit (s, commit_run) != 0) {
-    LOCK_SCOPE (&s->lock);
-    s->wants_checkpoint = false;
   }
 }
 

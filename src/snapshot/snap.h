@@ -71,6 +71,13 @@ void snap_drain_start (struct snap *s);
 /* Sealed and nobody refers to a node of it: the working tree goes. */
 void snap_drop_tree (struct snap *s);
 
+/* Runs RUN with a job for S on the mount's workers; RUN frees the job. */
+struct snap_job {
+  struct pool_job job; /* first */
+  struct snap *snap;
+};
+int snap_submit (struct snap *s, void (*run) (struct pool_job *job)) WARN_UNUSED;
+
 /* snap.c, for recover.c */
 int snap_new (struct vault *v, const struct snapshot_name *name, struct snap **out) WARN_UNUSED;
 int snap_register (struct snap *s) WARN_UNUSED;
