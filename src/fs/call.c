@@ -196,6 +196,13 @@ reply_err (fuse_req_t req, int rc)
 }
 
 void
+reply_data_err (fuse_req_t req, int rc)
+{
+  bool is_transient = err_is_transient (rc) || rc == ERR_WOULDBLOCK;
+  fuse_reply_err (req, err_to_errno (is_transient ? ERR_IO : rc));
+}
+
+void
 reply_rc (struct call *c, int rc)
 {
   fuse_reply_err (c->req, err_to_errno (rc));

@@ -196,6 +196,9 @@ void call_release (struct call *c);
 
 /* Answers shared by the operations. */
 void reply_err (fuse_req_t req, int rc);
+/* For read, write, flush and fsync: what may succeed later is EIO too, for EAGAIN on a file is "no
+ * data at present" to many a library, which then goes on without an error. */
+void reply_data_err (fuse_req_t req, int rc);
 void reply_rc (struct call *c, int rc);    /* a code only */
 void reply_entry (struct call *c, int rc); /* c->stat, in c->node (the parent) */
 void reply_attr (struct call *c, int rc);

@@ -101,7 +101,7 @@ go_on (struct held *h, struct held_write *w)
     answer_now (w);
   } else if (answer_take (&w->answer)) {
     if (rc < 0 && (w->r.done == 0 || w->r.is_writeback))
-      reply_err (w->answer.req, rc);
+      reply_data_err (w->answer.req, rc);
     else
       answer_now (w);
   }

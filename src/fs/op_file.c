@@ -101,7 +101,7 @@ op_flush (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     fuse_reply_err (req, 0);
   else {
     fs_count (fs_of (req), OP_flush);
-    reply_err (req, mount_flush (fs_of (req)->mount, handle_of (fi)->file));
+    reply_data_err (req, mount_flush (fs_of (req)->mount, handle_of (fi)->file));
   }
 }
 
@@ -117,7 +117,7 @@ static void
 reply_read (struct call *c, int rc)
 {
   if (rc < 0)
-    reply_err (c->req, rc);
+    reply_data_err (c->req, rc);
   else
     fuse_reply_buf (c->req, (const char *) c->data, c->data_len);
 }
@@ -202,7 +202,7 @@ op_write (fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t o
   if (rc == 0)
     rc = take_bytes (fs, &r, &is_held);
   if (rc < 0)
-    reply_err (req, rc);
+    reply_data_err (req, rc);
   else if (has_dropped)
     notify_attr_then_write (fs->notify, &r, is_held);
   else if (is_held)

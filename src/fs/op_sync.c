@@ -30,7 +30,7 @@ sync_done (struct mount_wait *w, int rc)
 {
   struct sync_request *s = (void *) ((char *) w - offsetof (struct sync_request, wait));
   if (answer_take (&s->answer))
-    reply_err (s->answer.req, rc);
+    reply_data_err (s->answer.req, rc);
   answer_unref (&s->answer);
 }
 
