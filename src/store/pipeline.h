@@ -108,8 +108,8 @@ void pipe_hold (struct pipe *v);
 void pipe_unhold (struct pipe *v);
 /* Waits until all DEP's chunks are placed. */
 int pipe_wait_placed (struct pipe *v, struct pipe_dep *dep) WARN_UNUSED;
-/* Closes packs that hold anything, so that they are sent.  META: the metadata lane only.  Returns a ticket
- * that stands for all packs begun so far. */
+/* Closes packs that hold anything, so that they are sent.  META: the metadata lane only.  Returns a
+ * ticket that stands for all packs begun so far. */
 uint64_t pipe_close_packs (struct pipe *v, bool meta_only);
 #define PIPE_ALL UINT64_MAX
 /* Waits until the names of the packs DEP is in, up to TICKET, are known (they may still fly). */
@@ -127,7 +127,8 @@ void pipe_drain (struct pipe *v);
 /* Copies sealed bytes from a pack still in memory; false: not in memory (it is done, or failed). */
 bool pipe_read_pack (struct pipe *v, uint32_t no, uint32_t off, uint32_t len, uint8_t *out);
 
-/* The name of a pack in memory that has one already: ERR_STATE not yet, ERR_MISSING not in memory. */
+/* The name of a pack in memory that has one already: ERR_STATE not yet, ERR_MISSING not in
+ * memory. */
 int pipe_pack_name (struct pipe *v, uint32_t no, uint8_t name[PACK_NAME_LEN]) WARN_UNUSED;
 
 /* Puts an index delta of the packs done since the last one; nothing to say is 0. */
