@@ -218,7 +218,15 @@ stage_fs () {
   scripts bench "$top"/tests/bench/*_test.sh
 }
 
-# --- another Debian: the same sources, read in place, built and checked inside
+# --- another Debian: the same sources, read in place, built and checked inside.  What is shared with
+# a root is taken away again however this ends: a build directory must be safe to remove.
+detach_roots () {
+  local suite
+  for suite in trixie sid; do
+    [ ! -d "$build/$suite-root" ] || "$top/tests/lib/debian-root.sh" detach "$build/$suite-root"
+  done
+}
+[ "$(id -u)" != 0 ] || { trap detach_roots EXIT; trap 'exit 130' INT TERM; }
 other_debian () {
   local suite=$1 root=$build/$1-root tool=$top/tests/lib/debian-root.sh dir=$build/$1
   if [ "$(id -u)" != 0 ]; then echo "needs root" > "$logs/$1.log"

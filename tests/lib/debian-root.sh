@@ -6,7 +6,11 @@
 #   debian-root.sh make DIR SUITE [PACKAGE...]   make it, or add packages to one that is there
 #   debian-root.sh run DIR COMMAND [ARG...]      run as root inside, with /proc, /sys and /dev
 #   debian-root.sh share DIR PATH                show the host's PATH inside, under the same name
-#   debian-root.sh drop DIR                      unmount everything below DIR and remove it
+#   debian-root.sh detach DIR                    unmount everything below DIR; the root stays
+#   debian-root.sh drop DIR                      the same, and remove it
+#
+# Never remove a directory above an attached root by hand: rm follows what is shared with it.  /dev
+# inside is the root's own, with the few nodes that builds and FUSE need; /sys is read-only.
 #
 # Root and the package debootstrap are needed.  Packages come from the mirror that apt already uses
 # on this machine (MIRROR overrides); a mirror may lag, so the age of its release file is not
@@ -14,7 +18,7 @@
 # at once.  Two makes of one DIR wait for each other.  MAKE_RETRY=N tries the downloads N times.
 set -euo pipefail
 
-usage () { sed -n '3,14{s/^# \{0,1\}//;p}' "$0"; exit 2; }
+usage () { sed -n '3,18{s/^# \{0,1\}//;p}' "$0"; exit 2; }
 die () { echo "debian-root: $*" >&2; exit 1; }
 
 [ $# -ge 2 ] || usage
@@ -47,7 +51,34 @@ inside () {
 
 below () { awk -v top="$root/" 'index ($5, top) == 1 { print $5 }' /proc/self/mountinfo | tac; }
 
-attach_system () { local p; for p in /proc /sys /dev; do attach $p; done; }
+# Nodes of its own: whatever removes them removes nothing of the host's.
+attach_dev () {
+  mountpoint -q "$root/dev" && return 0
+  local n
+  mount -t tmpfs -o mode=755,size=64m tmpfs "$root/dev"
+  for n in "null 1 3" "zero 1 5" "full 1 7" "random 1 8" "urandom 1 9" "tty 5 0" "fuse 10 229"; do
+    set -- $n
+    mknod -m 666 "$root/dev/$1" c "$2" "$3"
+  done
+  ln -s /proc/self/fd "$root/dev/fd"
+  ln -s /proc/self/fd/0 "$root/dev/stdin"
+  ln -s /proc/self/fd/1 "$root/dev/stdout"
+  ln -s /proc/self/fd/2 "$root/dev/stderr"
+  mkdir "$root/dev/pts" "$root/dev/shm"
+  mount -t devpts -o newinstance,ptmxmode=666 devpts "$root/dev/pts"
+  ln -s pts/ptmx "$root/dev/ptmx"
+}
+
+attach_system () {
+  mountpoint -q "$root/proc" || mount -t proc proc "$root/proc"
+  mountpoint -q "$root/sys" || mount -t sysfs -o ro sysfs "$root/sys"
+  attach_dev
+}
+
+detach () {
+  below | while read -r m; do umount -l "$m"; done
+  [ -z "$(below)" ] || die "still mounted below $root: $(below | head -n 1)"
+}
 
 retry () {
   local n
@@ -101,9 +132,10 @@ run)
 share)
   [ $# = 1 ] || usage
   attach "$(realpath "$1")" ;;
+detach)
+  detach ;;
 drop)
-  below | while read -r m; do umount -l "$m"; done
-  [ -z "$(below)" ] || die "still mounted below $root: $(below | head -n 1)"
+  detach
   rm -rf --one-file-system "$root" "$root.log" "$root.lock" ;;
 *)
   usage ;;
