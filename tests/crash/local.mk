@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Programs that drive the snapshot layer without FUSE, over stores that die.
-crash_tests = tests/crash/crash_points
+crash_tests = tests/crash/collector tests/crash/crash_points
 check_PROGRAMS += $(crash_tests)
 TESTS += $(crash_tests)
 crash_world = %D%/world.c %D%/world.h %D%/journal.c
@@ -9,3 +9,7 @@ crash_cflags = $(AM_CFLAGS) $(SQLITE_CFLAGS) $(JANSSON_CFLAGS) $(CRYPTO_CFLAGS) 
 tests_crash_crash_points_SOURCES = %D%/crash_points.c $(crash_world)
 tests_crash_crash_points_CFLAGS = $(crash_cflags)
 tests_crash_crash_points_LDADD = libsnapshot.la
+
+tests_crash_collector_SOURCES = %D%/collector.c $(crash_world)
+tests_crash_collector_CFLAGS = $(crash_cflags)
+tests_crash_collector_LDADD = libsnapshot.la

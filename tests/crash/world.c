@@ -38,6 +38,8 @@ world_init (struct world *w)
 static void
 remove_all (const char *dir)
 {
+  if (!strstr (dir, "/coffer-crash-"))
+    DIE ("not ours: %s", dir);
   DIR *d = opendir (dir);
   if (!d)
     return;
