@@ -91,8 +91,9 @@ run (struct cli *cli)
     /* After a lost answer the store may be there and need this key. */
     if (is_new && !err_is_transient (rc) && rc != ERR_CANCELLED)
       unlink (u.unlock.key_file);
-    return rc == ERR_EXISTS ? cli_refuse (cli, EXIT_FAILED, "nothing was made at %s", s.shown)
-                            : wire_fail (cli, &s, rc, "make a store at");
+    bool is_told = rc == ERR_EXISTS || rc == ERR_MISSING; /* a store, or no bucket: not damage */
+    return is_told ? cli_refuse (cli, EXIT_FAILED, "nothing was made at %s", s.shown)
+                   : wire_fail (cli, &s, rc, "make a store at");
   }
   report (cli, &s, u.unlock.key_file, is_new);
   return EXIT_DONE;
