@@ -218,8 +218,8 @@ stage_fs () {
   scripts bench "$top"/tests/bench/*_test.sh
 }
 
-# --- another Debian: the same sources, read in place, built and checked inside.  What is shared with
-# a root is taken away again however this ends: a build directory must be safe to remove.
+# --- another Debian: the same sources, read in place, built and checked inside.  What is shared
+# with a root is taken away again however this ends: a build directory must be safe to remove.
 detach_roots () {
   local suite
   for suite in trixie sid; do
