@@ -70,7 +70,12 @@ segment_encode (const struct segment *s, struct buf *out)
     if (x->e.kind != EXTENT_DATA && x->e.kind != EXTENT_FLYING)
       continue;
     buf_put_varint (out, x->e.chunk_off);
-    chunk_ref_put (out, &x->e.ref);
+    if (x->e.kind == EXTENT_DATA)
+      chunk_ref_put (out, &x->e.ref);
+    else { /* no place in a pack yet */
+      buf_put_varint (out, x->e.ref.off);
+      buf_put_varint (out, x->e.ref.plain_len);
+    }
   }
   return buf_error (out);
 }
@@ -97,7 +102,12 @@ segment_decode (struct segment *s, struct rd *r)
     if (x->e.kind != EXTENT_DATA && x->e.kind != EXTENT_FLYING)
       continue;
     x->e.chunk_off = (uint32_t) rd_varint (r);
-    chunk_ref_get (r, UINT32_MAX, &x->e.ref);
+    if (x->e.kind == EXTENT_DATA)
+      chunk_ref_get (r, UINT32_MAX, &x->e.ref);
+    else {
+      x->e.ref.off = (uint32_t) rd_varint (r);
+      x->e.ref.plain_len = (uint32_t) rd_varint (r);
+    }
   }
   s->count = (uint32_t) n;
   return r->failed ? ERR_FORMAT : 0;

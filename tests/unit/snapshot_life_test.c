@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The life of snapshots by the rulings: names and instants (30), renames (12), writers at the seal
+ * (13), two sealers of one instant (3), sticky errors, adoption (24); and files of many extents,
+ * many files, and hard links through checkpoint, recovery and seal. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "world.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "snapshot/names.h"
+
+static struct world world;
+#define T "db/20260101T000000Z"
+#define U "db/20260102T000000Z"
+#define is(call, want) assert_int_equal ((call), (want))
+
+static void
+test_names (void **state)
+{
+  (void) state;
+  struct snapshot_name a, b;
+  is (snapshot_name_parse ("2026-11-21T03:00:00Z", &a), 0);
+  is (snapshot_name_parse ("20261121T030000Z", &b), 0);
+  assert_string_equal (a.ts, b.ts); /* one instant, one name */
+  is (a.instant, 1795230000);
+  is (snapshot_name_parse ("20261121T030000Z-before-upgrade.partial", &a), 0);
+  assert_string_equal (a.label, "before-upgrade");
+  assert_true (a.is_partial);
+  static const char *const bad[] = {
+    "", "latest", "20261121", "20261321T030000Z", "20260230T000000Z", "20261121T250000Z",
+    "20261121T030000Z-", "20261121T030000Z-A", "20261121T030000Z-a.b", "20261121T030000Z.partial2",
+    "20261121T030000Z-x.partial.partial", "2026-11-21T030000Z", "20261121T03:00:00Z",
+  };
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+    if (snapshot_name_parse (bad[i], &a) != ERR_INVALID)
+      fail_msg ("\"%s\" was taken", bad[i]);
+}
+
+static struct blob *
+begin (struct host *h)
+{
+  struct blob *store = world_store (&world, NULL);
+  host_up (&world, store, NULL, "", h);
+  is (do_mkdir (h, "db"), 0);
+  return store;
+}
+
+static void
+end (struct host *h, struct blob *store)
+{
+  host_down (h);
+  host_forget (h);
+  blob_free (store);
+}
+
+static void
+test_begin (void **state)
+{
+  (void) state;
+  struct host h;
+  struct blob *store = begin (&h);
+  is (do_mkdir (&h, "db/not-a-time"), ERR_INVALID);
+  is (do_mkdir (&h, "db/20990101T000000Z.partial"), ERR_INVALID); /* ahead of the store's clock */
+  is (do_mkdir (&h, T ".partial"), 0);
+  is (do_mkdir (&h, T ".partial"), ERR_EXISTS);
+  is (do_mkdir (&h, T), ERR_EXISTS);
+  is (do_mkdir (&h, "db/2026-01-01T00:00:00Z.partial"), ERR_EXISTS); /* the other spelling */
+  is (do_seal (&h, T ".partial"), 0);
+  is (do_mkdir (&h, T ".partial"), ERR_EXISTS);
+  is (do_write (&h, T "/x", 0, "x", 1), ERR_ROFS);
+  is (do_mkdir (&h, T "/d"), ERR_ROFS);
+  end (&h, store);
+}
+
+static void
+test_renames (void **state)
+{
+  (void) state;
+  struct host h;
+  struct blob *store = begin (&h);
+  is (do_mkdir (&h, "other"), 0);
+  is (do_mkdir (&h, T ".partial"), 0);
+  is (do_mkdir (&h, U ".partial"), 0);
+  is (do_write (&h, T ".partial/f", 0, "abc", 3), 0);
+  is (do_mkdir (&h, U ".partial/d"), 0);
+  is (do_rename (&h, T ".partial", "db/20260103T000000Z"), ERR_INVALID); /* another instant */
+  is (do_rename (&h, T ".partial", "other/20260101T000000Z"), ERR_INVALID);
+  is (do_rename (&h, T ".partial", U ".partial/inside"), ERR_INVALID);
+  is (do_rename (&h, T ".partial", "db/20260101T000000Z-x.partial"), ERR_INVALID);
+  is (do_rename (&h, T ".partial/f", U ".partial/f"), ERR_XDEV); /* cp copies by reference */
+  is (do_rename (&h, T ".partial/f", "db/f"), ERR_INVALID);
+  is (do_rename (&h, U ".partial/d", "db/20260105T000000Z.partial"), ERR_INVALID);
+  is (do_rename (&h, T ".partial", "db/20260101T000000Z-labelled"), 0);
+  is (do_rename (&h, "db/20260101T000000Z-labelled", T), ERR_INVALID); /* sealed: stays */
+  is (do_rename (&h, "db/20260101T000000Z-labelled/f", U ".partial/f"), ERR_ROFS);
+  is (do_rename (&h, U ".partial/d", "db/20260101T000000Z-labelled/d"), ERR_ROFS);
+  is (do_link (&h, "db/20260101T000000Z-labelled/f", U ".partial/f"), 0);
+  AUTO_BUF got;
+  buf_init (&got, 100);
+  is (do_read (&h, U ".partial/f", &got), 0);
+  is (got.len, 3);
+  assert_memory_equal (got.data, "abc", 3);
+  end (&h, store);
+}
+
+static void
+test_writer_at_seal (void **state)
+{
+  (void) state;
+  struct host h;
+  struct blob *store = begin (&h);
+  is (do_mkdir (&h, T ".partial"), 0);
+  is (do_write (&h, T ".partial/log", 0, "one", 3), 0);
+  struct node_stat st;
+  struct file *f;
+  is (do_lookup (&h, T ".partial/log", &st), 0);
+  is (mount_open (h.m, st.node, OPEN_WRITE, 0, &f), 0);
+  is (do_seal (&h, T ".partial"), ERR_BUSY);
+  size_t done;
+  bool is_held;
+  is (mount_write (h.m, f, 3, (const uint8_t *) "two", 3, &done, &is_held), 0); /* open again */
+  is (mount_seal_start (h.m, "r/" T ".partial", SEAL_FORCE, NULL), 0);
+  for (int i = 0; i < 1000 && do_lookup (&h, T, &st) != 0; i++)
+    clock_sleep (10 * NS_PER_MS);
+  is (mount_write (h.m, f, 6, (const uint8_t *) "three", 5, &done, &is_held), ERR_ROFS);
+  mount_release (h.m, f);
+  AUTO_BUF got;
+  buf_init (&got, 100);
+  is (do_read (&h, T "/log", &got), 0);
+  is (got.len, 6); /* what was taken before the cut, and nothing after */
+  end (&h, store);
+}
+
+static void
+test_two_sealers (void **state)
+{
+  (void) state;
+  struct host a, b;
+  struct blob *store = begin (&a);
+  host_up (&world, store, NULL, "", &b);
+  (void) !do_mkdir (&b, "db"); /* may be seen already */
+  is (do_mkdir (&a, T ".partial"), 0);
+  is (do_mkdir (&b, T ".partial"), 0);
+  is (do_write (&a, T ".partial/x", 0, "from a", 6), 0);
+  is (do_write (&b, T ".partial/x", 0, "from b", 6), 0);
+  is (do_seal (&a, T ".partial"), 0);
+  is (do_seal (&b, T ".partial"), ERR_EXISTS);
+  host_kill (&b);
+  host_forget (&b);
+  host_up (&world, store, NULL, "", &b);
+  AUTO_BUF got;
+  buf_init (&got, 100);
+  is (do_read (&b, T "/x", &got), 0);
+  assert_memory_equal (got.data, "from a", 6);
+  is (mount_adopt (b.m, "r/" T), ERR_STATE);
+  host_down (&b);
+  host_forget (&b);
+  end (&a, store);
+}
+
+/* What failed for good is told at the file, at fsync and at the seal, for ever. */
+static void
+test_sticky (void **state)
+{
+  (void) state;
+  struct host h;
+  struct blob *store = begin (&h);
+  is (do_mkdir (&h, T ".partial"), 0);
+  is (do_fsync (&h, T ".partial"), 0);
+  is (blob_fault_set (h.fault, "put:packs/=fail:denied"), 0);
+  uint8_t data[100000];
+  fill (data, sizeof data, 5);
+  is (do_write (&h, T ".partial/f", 0, data, sizeof data), 0);
+  is (do_fsync (&h, T ".partial/f"), ERR_DENIED);
+  is (do_fsync (&h, T ".partial/f"), ERR_DENIED);
+  assert_true (do_seal (&h, T ".partial") < 0);
+  assert_true (do_seal (&h, T ".partial") < 0);
+  struct node_stat st;
+  is (do_lookup (&h, T, &st), ERR_NOENT);
+  host_kill (&h);
+  host_forget (&h);
+  blob_free (store);
+}
+
+#define BIG_PARTS 2000u /* two levels of extent pages */
+
+/* A file of many extents, grown and rewritten in a hundred runs, hard links, and more files than
+ * are kept in memory: the same after a crash, and sealed. */
+static void
+test_many (void **state)
+{
+  (void) state;
+  struct host h;
+  struct blob *store = begin (&h);
+  static struct journal j;
+  struct jsnap *s = journal_snap (&j, T);
+  is (do_mkdir (&h, T ".partial"), 0);
+  struct buf *big = journal_next (journal_file (s, "big.ibd"));
+  uint8_t page[4096];
+  uint8_t *data = calloc (BIG_PARTS, 2 * sizeof page);
+  for (unsigned i = 0; i < BIG_PARTS; i++) /* every other page is a hole */
+    fill (data + 2 * i * sizeof page, sizeof page, i + 1);
+  buf_put (big, data, BIG_PARTS * 2 * sizeof page - sizeof page);
+  for (unsigned i = 0; i < BIG_PARTS; i++)
+    is (do_write (&h, T ".partial/big.ibd", 2 * i * sizeof page, data + 2 * i * sizeof page,
+                  sizeof page), 0);
+  free (data);
+  is (do_link (&h, T ".partial/big.ibd", T ".partial/link"), 0);
+  buf_put (journal_next (journal_file (s, "link")), big->data, big->len);
+  is (do_mkdir (&h, T ".partial/d"), 0);
+  for (unsigned i = 0; i < 9000; i++) {
+    char path[100];
+    snprintf (path, sizeof path, T ".partial/d/%u", i);
+    is (do_write (&h, path, 0, path, strlen (path)), 0);
+  }
+  is (do_fsync (&h, T ".partial"), 0);
+  char old[320];
+  snprintf (old, sizeof old, "%s", h.state);
+  host_kill (&h);
+  host_up (&world, store, old, "", &h);
+  for (int pass = 0; pass < 2; pass++) { /* recovered, then sealed and read by another host */
+    const char *top = pass ? T : T ".partial";
+    for (unsigned i = 0; i < 9000; i += 7) {
+      char path[100], want[100];
+      AUTO_BUF got;
+      buf_init (&got, 200);
+      snprintf (want, sizeof want, T ".partial/d/%u", i);
+      snprintf (path, sizeof path, "%s/d/%u", top, i);
+      is (do_read (&h, path, &got), 0);
+      is (got.len, strlen (want));
+      assert_memory_equal (got.data, want, got.len);
+    }
+    for (unsigned k = 0; k < 2; k++) {
+      char path[100];
+      struct node_stat st;
+      AUTO_BUF got;
+      buf_init (&got, 64u << 20);
+      snprintf (path, sizeof path, "%s/%s", top, k ? "link" : "big.ibd");
+      is (do_lookup (&h, path, &st), 0);
+      is (st.attr.nlink, 2);
+      is (do_read (&h, path, &got), 0);
+      is (got.len, big->len);
+      assert_memory_equal (got.data, big->data, big->len);
+    }
+    if (pass == 0) {
+      is (do_seal (&h, T ".partial"), 0);
+      host_kill (&h);
+      host_forget (&h);
+      host_up (&world, store, NULL, "", &h);
+    }
+  }
+  journal_free (&j);
+  end (&h, store);
+}
+
+int
+main (void)
+{
+  if (!getenv ("COFFER_TEST_VERBOSE"))
+    (void) log_init (LOG_TO_FILE, "/dev/null", false);
+  world_init (&world);
+  const struct CMUnitTest tests[] = {
+    cmocka_unit_test (test_names),   cmocka_unit_test (test_begin),
+    cmocka_unit_test (test_renames), cmocka_unit_test (test_writer_at_seal),
+    cmocka_unit_test (test_two_sealers), cmocka_unit_test (test_sticky),
+    cmocka_unit_test (test_many),
+  };
+  int rc = cmocka_run_group_tests (tests, NULL, NULL);
+  world_end (&world);
+  return rc;
+}
