@@ -36,9 +36,9 @@ pipeline_new (const struct pipeline_opts *opts, struct pipeline **out)
   lock_init (&p->chunk_lock, LOCK_PIPE, "pipeline");
   lock_cond_init (&p->changed);
   lock_cond_init (&p->room);
-  int rc = pool_new ("sealer", p->opts.sealers, 512 << 10, &p->sealers);
+  int rc = pool_new ("sealer", p->opts.sealers, 1 << 20, &p->sealers);
   if (rc == 0)
-    rc = pool_new ("upload", p->opts.uploaders, 512 << 10, &p->uploaders);
+    rc = pool_new ("upload", p->opts.uploaders, 1 << 20, &p->uploaders);
   if (rc) {
     pipeline_free (p);
     return rc;
