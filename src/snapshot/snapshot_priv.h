@@ -118,28 +118,28 @@ struct snap {
   int64_t created;        /* wall clock */
   struct lock lock;       /* LOCK_SNAPSHOT: what follows */
   pthread_cond_t changed;
-  enum snap_life life;
+  _Atomic enum snap_life life; /* changed under the lock, looked at without it too */
   bool is_interrupted, is_failed_write;
   /* a handle went away without a clean last close, or an error: no idle seal */
   bool had_unclean;
-  int error;              /* sticky */
+  _Atomic int error;              /* sticky */
   char error_text[256];
-  int64_t last_write, sealed_at, removed_at;
-  uint64_t received;      /* bytes taken from writers */
+  _Atomic int64_t last_write, sealed_at, removed_at;
+  _Atomic uint64_t received;      /* bytes taken from writers */
   uint32_t writers;
   struct file *files;     /* open handles for writing */
   struct filedata *dirty; /* file data in memory or overlay; each pins its inode */
-  unsigned placed_waiters;
+  _Atomic unsigned placed_waiters;
   struct pipe_dep dep;
   uint32_t seq;           /* of the last checkpoint */
   uint32_t resumes;       /* after a recovery: the one the next builds on */
-  bool is_pinned, is_pinning; /* the first checkpoint is in the store and gc/ was read after it */
+  _Atomic bool is_pinned, is_pinning; /* the first checkpoint stands, gc/ was read after it */
   uint32_t pins_named;    /* how many of vault->pins stand in a checkpoint of this snapshot */
   struct mount_wait *waiters, *waiters_tail; /* fsyncs */
-  int64_t last_checkpoint;
+  _Atomic int64_t last_checkpoint;
   uint64_t stored_at_checkpoint;
   bool wants_checkpoint;
-  bool is_committing;
+  _Atomic bool is_committing;
   bool had_commits, is_draining, dropped;
   _Atomic bool is_cut;    /* writes get EROFS: the seal has drawn its line */
   char doubtful[2 * DIGEST_LEN + 1]; /* of a `.sealed` whose put was not answered */

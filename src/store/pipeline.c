@@ -360,8 +360,7 @@ pipe_push (struct pipe *v, struct pipe_chunk *c)
   b->tail = c;
   b->bytes += c->len;
   /* A batch that waits for more while the writers are held would wait for ever. */
-  bool is_tight = __atomic_load_n (&v->line->chunk_bytes, __ATOMIC_RELAXED)
-                  > v->line->opts.chunk_bytes / 2;
+  bool is_tight = v->line->chunk_bytes > v->line->opts.chunk_bytes / 2;
   if (++b->count >= BATCH_CHUNKS || b->bytes >= BATCH_BYTES || is_tight)
     send_batch_locked (v);
 }

@@ -56,7 +56,7 @@ struct pipeline {
   struct pipe *pipes;
   struct lock chunk_lock; /* LOCK_PIPE: chunk_bytes */
   pthread_cond_t room;
-  size_t chunk_bytes;
+  _Atomic size_t chunk_bytes; /* read without the lock too */
   size_t pushed;          /* chunks given to a pipe and not yet freed; atomic */
   bool chunk_cancelled;
 };

@@ -258,7 +258,7 @@ struct stepping {
   unsigned calls, next, distance;
 };
 
-static struct stepping *stepper; /* of the mount under test; one at a time */
+static struct stepping *_Atomic stepper; /* of the mount under test; one at a time */
 
 static void
 maybe_step (void)
@@ -493,12 +493,14 @@ run_gc (struct world *w, struct blob *before, const struct journal *base, const 
   if (rc)
     DIE ("a backup that wrote all it had cannot be sealed: %s", err_str (rc));
   n->is_sealed = true;
+  stepper = NULL;
+  pthread_mutex_lock (&s->lock);
   while (gc.step < 3)
     gc_step (&gc);
+  unsigned calls = s->calls;
+  pthread_mutex_unlock (&s->lock);
   if (gc.deleted == 0 && !keep_old && start > 1000)
     DIE ("the collector had nothing to do"); /* then the whole test says nothing */
-  unsigned calls = s->calls;
-  stepper = NULL;
   host_down (&h);
   check_all (w, store, &j);
   host_forget (&h);
