@@ -453,7 +453,7 @@ run_gc (struct world *w, struct blob *before, const struct journal *base, const 
     }
   }
   if (!keep_old)
-    forget_snapshot (store, OLD + 3);
+    forget_snapshot (store, &OLD[3]);
   struct gc gc;
   gc_init (&gc, w, store, clock_wall () - DAY);
   char copy[700];
