@@ -50,7 +50,7 @@ test_packages="fuse3 attr acl rsync fio strace jq curl xz-utils git openssl e2fs
 # The library packages of Debian 13 and sid; no clang there, the compiler is what is new.
 root_packages="autoconf automake libtool pkg-config make gcc libc6-dev libfuse3-dev
   libcurl4-openssl-dev libssl-dev libzstd-dev libsqlite3-dev libmariadb-dev libjansson-dev
-  libexpat1-dev libcmocka-dev libconfuse-dev"
+  libexpat1-dev libcmocka-dev libconfuse-dev python3 python3-cryptography python3-zstandard"
 
 say () { printf '[%4d s] %s\n' $((SECONDS - start)) "$*"; }
 
