@@ -10,7 +10,9 @@
  * Oracle: every sealed snapshot that is left is read in full by a fresh host.
  *
  * Then two snapshots share chunks while the k-th put fails for good, for all k: neither hangs, and
- * what is sealed is whole. */
+ * what is sealed is whole.
+ *
+ * Longer than 600 lines: the collector and the writers it is tried on are one scenario. */
 #include "world.h"
 
 #include <pthread.h>
