@@ -57,6 +57,10 @@ snap_commit (struct snap *s)
     rc = checkpoint_write (s, 0); /* beside the packs: a replay checks that they are there */
   if (rc == 0)
     rc = pipe_wait_durable (pipe, &s->dep, ticket);
+  else { /* a pack that failed is the cause, its absence only what was met first */
+    int cause = pipe_wait_durable (pipe, &s->dep, 0);
+    rc = cause ? cause : rc;
+  }
   lock_take (&s->lock);
   s->is_committing = false;
   s->wants_checkpoint = false;
