@@ -51,7 +51,7 @@ run (struct cli *cli)
     return cli_refuse (cli, EXIT_USAGE_WRONG, "coffer cache does not know \"%s\": stats, pin, "
                                               "unpin, warm or drop", verb);
   struct mounted m;
-  int status = mounted_find (cli, cli->arg_count > 1 ? cli->args[1] : ".", &m);
+  int status = mounted_find_default (cli, cli->arg_count > 1 ? cli->args[1] : NULL, &m);
   if (status)
     return status;
   if (v == 0)

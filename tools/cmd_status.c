@@ -50,7 +50,7 @@ static int
 run (struct cli *cli)
 {
   struct mounted m;
-  int status = mounted_find (cli, cli->arg_count ? cli->args[0] : ".", &m);
+  int status = mounted_find_default (cli, cli->arg_count ? cli->args[0] : NULL, &m);
   if (status)
     return status;
   if (cli_has (cli, "health")) {
@@ -83,8 +83,8 @@ const struct command cmd_status = {
   .name = "status",
   .args = "[PATH]",
   .brief = "Show what a mount does: open snapshots, rates, errors, cache.",
-  .detail = "PATH is anything in the mount; the default is the current directory. The same stands "
-            "in .coffer/status and .coffer/status.json.",
+  .detail = "PATH is anything in the mount; the default is the mount of the current directory, or "
+            "the only one there is. The same stands in .coffer/status and .coffer/status.json.",
   .options = options,
   .max_args = 1,
   .run = run,

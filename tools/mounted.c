@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <mntent.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/xattr.h>
@@ -95,6 +96,40 @@ mounted_find (const struct cli *cli, const char *path, struct mounted *out)
     return cli_refuse (cli, cli_exit_of (err_from_errno (-rc)), "cannot look at %s: %s", path,
                        strerror (-rc));
   }
+}
+
+/* The only mount this user may look at into OUT; the number of those there are. */
+static unsigned
+only_mount (struct mounted *out)
+{
+  FILE *f = setmntent ("/proc/self/mounts", "re");
+  if (!f)
+    return 0;
+  unsigned n = 0;
+  struct mntent e;
+  char text[4 * PATH_MAX];
+  while (getmntent_r (f, &e, text, sizeof text))
+    if (strcmp (e.mnt_type, "fuse.coffer") == 0 && look (e.mnt_dir, out) == 0)
+      n++;
+  endmntent (f);
+  return n;
+}
+
+int
+mounted_find_default (const struct cli *cli, const char *path, struct mounted *out)
+{
+  if (path)
+    return mounted_find (cli, path, out);
+  if (look (".", out) == 0)
+    return 0;
+  unsigned n = only_mount (out);
+  if (n == 1)
+    return 0;
+  if (n == 0)
+    return cli_refuse (cli, EXIT_FAILED, "no coffer mount is here, or none you may look at: name a "
+                                         "path in one, a store's URL, or mount it");
+  return cli_refuse (cli, EXIT_FAILED, "%u coffer mounts are here (findmnt -t fuse.coffer) and the "
+                                       "current directory is in none: name a path in one", n);
 }
 
 static void

@@ -18,6 +18,9 @@ struct mounted {
 /* Finds the mount that PATH is in.  The last component need not exist.  0, or the exit status after
  * a message. */
 int mounted_find (const struct cli *cli, const char *path, struct mounted *out);
+/* For commands whose path may be left out: the mount that PATH is in; without one that of the
+ * current directory, or else the only one this user may look at. */
+int mounted_find_default (const struct cli *cli, const char *path, struct mounted *out);
 /* The same without a message: ERR_NOENT where PATH is in no mount. */
 int mounted_look (const char *path, struct mounted *out) WARN_UNUSED;
 

@@ -32,20 +32,21 @@ place_find (const struct cli *cli, const char *arg, struct place *out)
   }
   if (!arg && (cli_has (cli, "config") || cli_has (cli, "option")))
     return wire_config (cli, NULL, NULL, &out->config);
-  const char *path = arg ? arg : ".";
-  int rc = mounted_look (path, &out->mount);
+  if (!arg) {
+    int status = mounted_find_default (cli, NULL, &out->mount);
+    out->is_mount = status == 0;
+    return status;
+  }
+  int rc = mounted_look (arg, &out->mount);
   if (rc == 0) {
     out->is_mount = true;
     return 0;
   }
-  if (rc == ERR_NOENT && arg && holds_store (arg) && realpath (arg, full + 7)) {
+  if (rc == ERR_NOENT && holds_store (arg) && realpath (arg, full + 7)) {
     out->url_arg = arg;
     return wire_config (cli, full, NULL, &out->config);
   }
-  if (!arg)
-    return cli_refuse (cli, EXIT_USAGE_WRONG, "which store? Give a path in a mount, a URL, or -c "
-                                              "FILE (coffer %s --help)", cli->command->name);
-  return mounted_find (cli, path, &out->mount); /* tells why not */
+  return mounted_find (cli, arg, &out->mount); /* tells why not */
 }
 
 void

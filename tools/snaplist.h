@@ -18,7 +18,8 @@ struct place {
   const char *url_arg;   /* the argument that was taken as URL, or NULL */
 };
 /* ARG (or NULL) is a path in a mount, a URL, or a directory that holds a store; without it -c is
- * asked, then the mount the current directory is in.  0, or the exit status after a message. */
+ * asked, then the mount of the current directory or the only one.  0, or the exit status after a
+ * message. */
 int place_find (const struct cli *cli, const char *arg, struct place *out);
 void place_release (struct place *p);
 #define AUTO_PLACE __attribute__ ((cleanup (place_release))) struct place

@@ -63,6 +63,16 @@ assert_fails 'invalid argument' mkdir "$mnt/local/db/yesterday"
 assert_fails 'invalid argument' mkdir "$mnt/local/DB"
 assert_fails 'no such file|not permitted|denied|invalid' mkdir "$mnt/mars/db"
 says 1 'not in a coffer mount' "$COFFER" status "$TESTDIR"
+# Without a path it is the only mount there is; without one a sentence.
+elsewhere () { # 0|1 COMMAND...: from /, in a mount namespace with no mount of coffer, or this one
+  unshare -m bash -c 'cd /; for m in $(awk '"'"'$3 == "fuse.coffer" { print $2 }'"'"' /proc/mounts)
+    do [ "$m" = "$0" ] || umount -l "$m"; done
+    [ "$1" = 1 ] || umount -l "$0"
+    shift; exec "$@"' "$mnt" "$@"
+}
+elsewhere 1 "$COFFER" status | grep -q '^region local' || fail "status of the only mount"
+elsewhere 1 "$COFFER" snapshots > /dev/null || fail "snapshots of the only mount"
+assert_fails 'no coffer mount is here' elsewhere 0 "$COFFER" status
 says 2 'is no snapshot' "$COFFER" seal "$mnt/local/db"
 says 2 'is no snapshot' "$COFFER" show "$mnt/local/db"
 says 1 'Is the name right' "$COFFER" seal "$mnt/local/db/$(ts 9).partial"
