@@ -162,8 +162,11 @@ snap_enter (struct snap *s)
   struct vault *v = s->vault;
   lock_take (&v->lock);
   bool is_first = v->open_snaps++ == 0;
-  if (is_first)
+  if (is_first) {
     pack_table_reset (&v->pins);
+    v->session_wall = clock_wall ();
+    v->session_mono = clock_now ();
+  }
   v->known_since = v->known_since ? v->known_since : clock_wall ();
   lock_release (&v->lock);
   if (is_first)

@@ -99,6 +99,7 @@ struct vault {
   bool seen_is_loaded, shows_less;
   int64_t known_since;           /* seen in the store or made by mkdir here; 0: not shown */
   unsigned open_snaps;
+  int64_t session_wall, session_mono; /* when the session of the index began */
   /* packs of others pinned while any snapshot is open (doc/decisions) */
   struct pack_table pins;
 };

@@ -2,11 +2,12 @@
 /* Rulings 1, 2 and 27: writers beside a collector, and packs that never arrive.
  *
  * The collector here is a script of four steps: it condemns the packs that no root names, publishes
- * that, reads all roots again, and deletes what is still not named.  Roots are the packs of sealed
- * and pending manifests and of checkpoints of open snapshots.  Packs younger than a day by the
- * store's clock are left alone.  Before the writer's k-th call of the store the next step is made:
- * for every start k and several distances.  The writer's source cannot be read again: what it wrote
- * it never writes twice.  A second host has an index that is a month old.
+ * that, reads all roots again and deletes what is still not named, and drops its record once none of
+ * its packs is left.  Roots are the packs of sealed and pending manifests and of checkpoints of open
+ * snapshots.  Packs younger than a day by the store's clock are left alone.  Before the writer's
+ * k-th call of the store the next step is made: for every start k and several distances.  The
+ * writer's source cannot be read again: what it wrote it never writes twice.  A second host has an
+ * index that is a month old.  A session of a writer is days old.
  * Oracle: every sealed snapshot that is left is read in full by a fresh host.
  *
  * Then two snapshots share chunks while the k-th put fails for good, for all k: neither hangs, and
@@ -24,6 +25,7 @@
 #include "snapshot/snap.h"
 #include "store/seal.h"
 
+#define GC_STEPS 4
 #define DAY (86400 * NS_PER_S)
 
 /* ---- a collector ---- */
@@ -216,6 +218,15 @@ delete_rest (struct gc *g)
   free (roots.at);
 }
 
+/* Once none of its packs exists. */
+static void
+drop_record (struct gc *g)
+{
+  const char *keys[] = { "vaults/db/gc/run1/condemned" };
+  if (g->deleted && g->deleted == g->condemned.count)
+    MUST (blob_delete (g->blob, keys, 1));
+}
+
 static void
 gc_step (struct gc *g)
 {
@@ -225,6 +236,8 @@ gc_step (struct gc *g)
     publish (g);
   else if (g->step == 2)
     delete_rest (g);
+  else
+    drop_record (g);
   g->step++;
 }
 
@@ -269,7 +282,7 @@ maybe_step (void)
   if (!s)
     return;
   pthread_mutex_lock (&s->lock);
-  if (++s->calls == s->next && s->gc->step < 3) {
+  if (++s->calls == s->next /* 0: not yet */ && s->gc->step < GC_STEPS) {
     gc_step (s->gc);
     s->next += s->distance;
   }
@@ -435,6 +448,40 @@ old_store (struct world *w, struct journal *j, char *old_state)
   return store;
 }
 
+/* A mount before whose calls GC makes its steps, from the START-th on. */
+static struct stepping *
+step_host (struct world *w, struct blob *store, struct gc *gc, unsigned start, unsigned distance,
+           struct host *h)
+{
+  struct stepping *s = calloc (1, sizeof *s);
+  *s = (struct stepping){ .blob = { .ops = &step_ops }, .gc = gc, .next = start,
+                          .distance = distance, .lock = PTHREAD_MUTEX_INITIALIZER };
+  MUST (blob_memory_share (store, &s->inner));
+  struct mount_region_opts region = { .name = "r", .take_blob = &s->blob };
+  struct unlock u = { .key_file = w->key };
+  MUST (store_open (s->inner, &u, &region.take_keys));
+  struct mount_opts opts = { .regions = &region, .region_count = 1, .state_dir = h->state,
+                             .overlay_size = 64u << 20, .zstd_level = 1, .sealer_threads = 2,
+                             .refresh_ns = NS_PER_MS, .rename_wait_ns = 60 * NS_PER_S,
+                             .own_trusted_ns = 1 /* the session is as good as days old */ };
+  MUST (mount_new (&opts, &h->m));
+  stepper = s;
+  return s;
+}
+
+/* The steps that are left; returns how many calls there were. */
+static unsigned
+step_rest (struct stepping *s)
+{
+  stepper = NULL;
+  pthread_mutex_lock (&s->lock);
+  while (s->gc->step < GC_STEPS)
+    gc_step (s->gc);
+  unsigned calls = s->calls;
+  pthread_mutex_unlock (&s->lock);
+  return calls;
+}
+
 /* One run: OLD is forgotten at the start; a writer with a month old index writes what OLD had. */
 static unsigned
 run_gc (struct world *w, struct blob *before, const struct journal *base, const char *state,
@@ -464,18 +511,7 @@ run_gc (struct world *w, struct blob *before, const struct journal *base, const 
   snprintf (copy, sizeof copy, "cp -r '%.300s' '%.310s'", state, h.state);
   if (system (copy) != 0)
     DIE ("no copy of the state directory");
-  struct stepping *s = calloc (1, sizeof *s);
-  *s = (struct stepping){ .blob = { .ops = &step_ops }, .gc = &gc, .next = start,
-                          .distance = distance, .lock = PTHREAD_MUTEX_INITIALIZER };
-  MUST (blob_memory_share (store, &s->inner));
-  struct mount_region_opts region = { .name = "r", .take_blob = &s->blob };
-  struct unlock u = { .key_file = w->key };
-  MUST (store_open (s->inner, &u, &region.take_keys));
-  struct mount_opts opts = { .regions = &region, .region_count = 1, .state_dir = h.state,
-                             .overlay_size = 64u << 20, .zstd_level = 1, .sealer_threads = 2,
-                             .refresh_ns = NS_PER_MS, .rename_wait_ns = 60 * NS_PER_S };
-  MUST (mount_new (&opts, &h.m));
-  stepper = s;
+  struct stepping *s = step_host (w, store, &gc, start, distance, &h);
   struct jsnap *n = journal_snap (&j, NEW);
   begin (&h, n);
   put (&h, n, "again-old", 400000, 1); /* the very chunks of OLD */
@@ -495,12 +531,7 @@ run_gc (struct world *w, struct blob *before, const struct journal *base, const 
   if (rc)
     DIE ("a backup that wrote all it had cannot be sealed: %s", err_str (rc));
   n->is_sealed = true;
-  stepper = NULL;
-  pthread_mutex_lock (&s->lock);
-  while (gc.step < 3)
-    gc_step (&gc);
-  unsigned calls = s->calls;
-  pthread_mutex_unlock (&s->lock);
+  unsigned calls = step_rest (s);
   if (gc.deleted == 0 && !keep_old && start > 1000)
     DIE ("the collector had nothing to do"); /* then the whole test says nothing */
   host_down (&h);
@@ -533,6 +564,75 @@ collect_beside_writers (struct world *w)
   }
   journal_free (&base);
   blob_free (store);
+}
+
+/* A session that is days old: GONE sent chunks and was removed, OTHER keeps the session open, and
+ * NEW finds the chunks again in a pack that no root names any more.  What is sealed is whole; what
+ * cannot be is refused, and written again it can. */
+static unsigned
+run_own (struct world *w, unsigned start, unsigned distance)
+{
+  struct blob *store = world_store (w, NULL);
+  blob_memory_set_clock (store, clock_wall () - 2 * DAY);
+  static struct journal j;
+  memset (&j, 0, sizeof j);
+  struct gc gc;
+  gc_init (&gc, w, store, clock_wall () - DAY);
+  struct host h = { .world = w };
+  snprintf (h.state, sizeof h.state, "%.300s.own", gc.reader.state);
+  struct stepping *s = step_host (w, store, &gc, 0, distance, &h);
+  MUST (do_mkdir (&h, "db"));
+  struct jsnap *other = journal_snap (&j, OTHER), *new = journal_snap (&j, NEW);
+  struct jsnap gone = { .path = MID };
+  begin (&h, other);
+  begin (&h, &gone);
+  put (&h, &gone, "chunks", 400000, 1);
+  MUST (do_fsync (&h, MID ".partial/chunks"));
+  MUST (do_unlink (&h, MID ".partial/chunks"));
+  MUST (do_rmdir (&h, MID ".partial"));
+  forget_snapshot (store, &MID[3]);
+  blob_memory_set_clock (store, 0);
+  pthread_mutex_lock (&s->lock);
+  s->calls = 0;
+  s->next = start;
+  pthread_mutex_unlock (&s->lock);
+  begin (&h, new);
+  put (&h, new, "again", 400000, 1);
+  int rc = seal (&h, new);
+  if (rc == ERR_MISSING) {
+    MUST (do_unlink (&h, NEW ".partial/again"));
+    struct buf b = new->files[0].at[0];
+    MUST (do_write (&h, NEW ".partial/again", 0, b.data, b.len));
+    rc = seal (&h, new);
+  }
+  if (rc)
+    DIE ("what was written again cannot be sealed: %s", err_str (rc));
+  new->is_sealed = true;
+  unsigned calls = step_rest (s);
+  host_down (&h);
+  check_all (w, store, &j);
+  host_forget (&h);
+  gc_end (&gc);
+  journal_free (&j);
+  for (unsigned i = 0; i < gone.count; i++)
+    buf_release (&gone.files[i].at[0]);
+  blob_free (store);
+  return calls;
+}
+
+static void
+collect_beside_old_session (struct world *w)
+{
+  world_now = "old session, collector after the end";
+  unsigned calls = run_own (w, 100000, 1);
+  for (unsigned start = 1; start <= calls; start++)
+    for (unsigned distance = 1; distance <= 4; distance *= 2) {
+      char what[80];
+      snprintf (what, sizeof what, "old session, collector from call %u, every %u", start,
+                distance);
+      world_now = what;
+      (void) run_own (w, start, distance);
+    }
 }
 
 /* ---- ruling 27 ---- */
@@ -617,6 +717,7 @@ main (void)
       (void) run_shared (&w, spec);
     }
   collect_beside_writers (&w);
+  collect_beside_old_session (&w);
   world_end (&w);
   return 0;
 }

@@ -261,6 +261,15 @@ do_unlink (struct host *h, const char *path)
 }
 
 int
+do_rmdir (struct host *h, const char *path)
+{
+  uint64_t dir;
+  const char *name;
+  int rc = parent_of (h, path, &dir, &name);
+  return rc ? rc : mount_rmdir (h->m, dir, name, 0);
+}
+
+int
 do_link (struct host *h, const char *from, const char *to)
 {
   uint64_t dir;

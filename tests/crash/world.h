@@ -66,6 +66,7 @@ int do_truncate (struct host *h, const char *path, uint64_t size);
 int do_punch (struct host *h, const char *path, uint64_t off, uint64_t len, bool is_zero);
 int do_rename (struct host *h, const char *from, const char *to);
 int do_unlink (struct host *h, const char *path);
+int do_rmdir (struct host *h, const char *path);
 int do_link (struct host *h, const char *from, const char *to);
 int do_copy (struct host *h, const char *from, const char *to);
 int do_fsync (struct host *h, const char *path);
