@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rulings 1, 2 and 27: writers beside a collector, and packs that never arrive.
  *
- * The collector here is a script of four steps: it condemns the packs that no root names, publishes
- * that, reads all roots again and deletes what is still not named, and drops its record once none of
- * its packs is left.  Roots are the packs of sealed and pending manifests and of checkpoints of open
- * snapshots.  Packs younger than a day by the store's clock are left alone.  Before the writer's
- * k-th call of the store the next step is made: for every start k and several distances.  The
- * writer's source cannot be read again: what it wrote it never writes twice.  A second host has an
- * index that is a month old.  A session of a writer is days old.
+ * The collector here is a script of four steps: it condemns the packs that no root names,
+ * publishes that, reads all roots again and deletes what is still not named, and drops its record
+ * once none of its packs is left.  Roots are the packs of sealed and pending manifests and of
+ * checkpoints of open snapshots.  Packs younger than a day by the store's clock are left alone.
+ * Before the writer's k-th call of the store the next step is made: for every start k and several
+ * distances.  The writer's source cannot be read again: what it wrote it never writes twice.  A
+ * second host has an index that is a month old.  A session of a writer is days old.
  * Oracle: every sealed snapshot that is left is read in full by a fresh host.
  *
  * Then two snapshots share chunks while the k-th put fails for good, for all k: neither hangs, and
