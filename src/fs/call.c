@@ -27,6 +27,8 @@ call_release (struct call *c)
   if (c->data)
     bufpool_put (c->data, c->data_cap);
   c->data = NULL;
+  pinned_free (c->pinned);
+  c->pinned = NULL;
   buf_release (&c->buf);
 }
 

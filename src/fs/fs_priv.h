@@ -170,6 +170,7 @@ struct call {
   struct handle *out_handle;
   struct buf buf;           /* released by the call machinery */
   uint8_t *data;            /* from bufpool; likewise */
+  struct pinned *pinned;    /* likewise */
   size_t data_cap, data_len;
 };
 

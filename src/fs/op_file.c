@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 
 #include "fs/control.h"
 #include "fs/fs_priv.h"
@@ -107,9 +108,17 @@ op_flush (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 /* ---- read ---- */
 
+/* The answer comes straight from opened chunks where it can, else from a buffer. */
 static int
 do_read (struct call *c, unsigned flags)
 {
+  int rc = mount_read_pinned (c->fs->mount, c->handle->file, c->off, c->len, flags, &c->pinned);
+  if (rc != ERR_NOTSUP)
+    return rc;
+  if (!c->data)
+    c->data = bufpool_get (c->len, &c->data_cap);
+  if (!c->data)
+    return ERR_NOMEM;
   return mount_read (c->fs->mount, c->handle->file, c->off, c->len, flags, c->data, &c->data_len);
 }
 
@@ -118,6 +127,8 @@ reply_read (struct call *c, int rc)
 {
   if (rc < 0)
     reply_data_err (c->req, rc);
+  else if (c->pinned)
+    fuse_reply_iov (c->req, c->pinned->iov, c->pinned->count);
   else
     fuse_reply_buf (c->req, (const char *) c->data, c->data_len);
 }
@@ -136,11 +147,6 @@ op_read (fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_fil
   c.handle = handle_of (fi);
   c.off = (uint64_t) off;
   c.len = size;
-  c.data = bufpool_get (size, &c.data_cap);
-  if (!c.data) {
-    reply_err (req, ERR_NOMEM);
-    return;
-  }
   call_run (&c);
 }
 

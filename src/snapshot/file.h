@@ -65,5 +65,9 @@ int filedata_seek (struct inode *i, uint64_t off, bool is_hole, uint64_t *out) W
 int snap_load (struct vault *v, const struct read_piece *pieces, unsigned count, uint64_t base,
                unsigned flags,
                uint8_t *out) WARN_UNUSED;
+/* PIECES of a sealed tree, in order, and zeros between them: [base, base + len) where it lies.
+ * ERR_NOTSUP: too many pieces. */
+int snap_pin (struct vault *v, const struct read_piece *pieces, unsigned count, uint64_t base,
+              size_t len, unsigned flags, struct pinned **out) WARN_UNUSED;
 
 #endif

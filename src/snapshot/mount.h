@@ -176,6 +176,17 @@ uint64_t file_node (const struct file *f);
 int mount_read (struct mount *m, struct file *f, uint64_t off, size_t len, unsigned flags,
                 uint8_t *out,
                 size_t *got) WARN_UNUSED;
+/* The same of a sealed file, nothing copied: where the bytes lie in opened chunks, which are held
+ * until pinned_free.  Holding them keeps memory of the reader, so the holder waits for nothing.
+ * ERR_NOTSUP: not so here (an open file, very many pieces): mount_read does it. */
+struct pinned {
+  size_t len;
+  int count;
+  struct iovec *iov; /* COUNT of them, LEN bytes together */
+};
+int mount_read_pinned (struct mount *m, struct file *f, uint64_t off, size_t len, unsigned flags,
+                       struct pinned **out) WARN_UNUSED;
+void pinned_free (struct pinned *p); /* NULL allowed */
 /* Takes *done (1..LEN) of LEN bytes; never waits for the network.  *is_held: the answer must be
  * kept back until mount_admit says so (back-pressure, ruling 11).  Sticky errors of the file are
  * returned here. */

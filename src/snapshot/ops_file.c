@@ -212,6 +212,14 @@ mount_read (struct mount *m, struct file *f, uint64_t off, size_t len, unsigned 
 }
 
 int
+mount_read_pinned (struct mount *m, struct file *f, uint64_t off, size_t len, unsigned flags,
+                   struct pinned **out)
+{
+  (void) m;
+  return f->sf ? sealed_file_pin (f->sf, off, len, flags, out) : ERR_NOTSUP;
+}
+
+int
 mount_write (struct mount *m, struct file *f, uint64_t off, const uint8_t *data, size_t len,
              size_t *done,
              bool *is_held)

@@ -2,6 +2,7 @@
 /* Placed extents to bytes: from a pack that is still in memory, or through the reader. */
 #define LOG_MODULE "read"
 #include <string.h>
+#include <sys/uio.h>
 
 #include "base/log.h"
 #include "snapshot/file.h"
@@ -75,4 +76,82 @@ snap_load (struct vault *v, const struct read_piece *pieces, unsigned count, uin
     chunk_view_unref (views[i]);
   }
   return rc;
+}
+
+/* ---- without a copy ---- */
+
+#define ZEROS (64u << 10)
+#define IOV_MOST 1000 /* one writev takes 1024, and the answer has a header */
+static uint8_t zeros[ZEROS]; /* never written */
+
+struct pinned_views {
+  struct pinned pub; /* first */
+  unsigned view_count;
+  struct chunk_view *views[READ_PIECES_MAX];
+  struct iovec iov[];
+};
+
+void
+pinned_free (struct pinned *p)
+{
+  if (!p)
+    return;
+  struct pinned_views *v = (struct pinned_views *) p;
+  for (unsigned i = 0; i < v->view_count; i++)
+    chunk_view_unref (v->views[i]);
+  free (v);
+}
+
+static void
+pin_zeros (struct pinned *p, uint64_t n)
+{
+  for (; n; n -= p->iov[p->count++].iov_len)
+    p->iov[p->count] = (struct iovec){ zeros, n < ZEROS ? (size_t) n : ZEROS };
+}
+
+static int
+pin_piece (struct pinned *p, const struct read_piece *piece, const struct chunk_view *view)
+{
+  if ((uint64_t) piece->e.chunk_off + piece->len > view->len)
+    return ERR_FORMAT;
+  p->iov[p->count++] = (struct iovec){
+    (void *) (uintptr_t) (view->data + piece->e.chunk_off), piece->len,
+  };
+  return 0;
+}
+
+int
+snap_pin (struct vault *v, const struct read_piece *pieces, unsigned count, uint64_t base,
+          size_t len, unsigned flags, struct pinned **out)
+{
+  size_t most = 2 * count + 1 + len / ZEROS;
+  if (count > READ_PIECES_MAX || most > IOV_MOST)
+    return ERR_NOTSUP;
+  struct chunk_want wants[READ_PIECES_MAX];
+  for (unsigned i = 0; i < count; i++) {
+    wants[i] = (struct chunk_want){ .src = &v->source, .ref = pieces[i].e.ref, .type = UNIT_DATA };
+    memcpy (wants[i].pack, pieces[i].pack, PACK_NAME_LEN);
+  }
+  struct pinned_views *p = malloc (sizeof *p + most * sizeof *p->iov);
+  if (!p)
+    return ERR_NOMEM;
+  p->pub = (struct pinned){ .len = len, .iov = p->iov };
+  p->view_count = 0;
+  int rc = count ? reader_load (v->region->mount->reader, wants, count,
+                                flags & MOUNT_NOWAIT ? READER_NOWAIT : 0, p->views) : 0;
+  if (rc == 0)
+    p->view_count = count;
+  uint64_t at = base;
+  for (unsigned i = 0; rc == 0 && i < count; i++) {
+    pin_zeros (&p->pub, pieces[i].off - at);
+    rc = pin_piece (&p->pub, &pieces[i], p->views[i]);
+    at = pieces[i].off + pieces[i].len;
+  }
+  if (rc) {
+    pinned_free (&p->pub);
+    return rc;
+  }
+  pin_zeros (&p->pub, base + len - at);
+  *out = &p->pub;
+  return 0;
 }

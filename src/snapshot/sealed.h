@@ -66,6 +66,9 @@ int sealed_file_get (struct sealed_file *f, uint64_t off, unsigned flags, struct
                      uint8_t pack[PACK_NAME_LEN]) WARN_UNUSED;
 int sealed_file_read (struct sealed_file *f, uint64_t off, size_t len, unsigned flags, uint8_t *out,
                       size_t *got) WARN_UNUSED;
+/* mount_read_pinned */
+int sealed_file_pin (struct sealed_file *f, uint64_t off, size_t len, unsigned flags,
+                     struct pinned **out) WARN_UNUSED;
 int sealed_file_digest (struct sealed_file *f, uint8_t out[32]) WARN_UNUSED;
 
 /* Drops the decoded pages of T. */

@@ -321,6 +321,24 @@ sealed_file_read (struct sealed_file *f, uint64_t off, size_t len, unsigned flag
   return 0;
 }
 
+int
+sealed_file_pin (struct sealed_file *f, uint64_t off, size_t len, unsigned flags,
+                 struct pinned **out)
+{
+  struct read_piece pieces[READ_PIECES];
+  unsigned count;
+  size_t want = off >= f->size ? 0 : f->size - off < len ? (size_t) (f->size - off) : len;
+  size_t n = want;
+  int rc = plan (f, off, &n, flags, NULL, pieces, &count);
+  if (rc == 0 && n < want)
+    return ERR_NOTSUP; /* not in two steps: the second would wait while the first is held */
+  if (rc)
+    return rc;
+  if (want && f->size > want)
+    read_ahead (f, off, want);
+  return snap_pin (f->tree->vault, pieces, count, off, want, flags, out);
+}
+
 struct digest {
   struct sha256 *sha;
   uint8_t kind;

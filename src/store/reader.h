@@ -4,6 +4,8 @@
  *   decoded-chunk memory (bounded, LRU with scan protection)
  *     <- raw memory: sealed byte ranges of packs that were fetched ahead (bounded)
  *     <- block cache on disk (through struct reader_cache, so that this layer knows no SQLite)
+ *     <- a store that is a local directory: each unit is read in steps as it is decrypted
+ *        (open_unit_from), its sealed bytes are never kept; read-ahead is in opened chunks
  *     <- ranged GETs: wanted ranges of one pack with gaps <= READER_GAP are merged into GETs of
  *        at most READER_GET_MAX, several in flight, foreground before read-ahead.
  *

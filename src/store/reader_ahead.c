@@ -77,7 +77,8 @@ decode_next (struct reader *r, struct raw *raw, bool *is_stalled)
     w.ref = u->ref;
     w.type = u->type;
     sealed = raw_bytes (raw, u->ref.off, u->ref.sealed_len, &from);
-    bool is_wanted = sealed && !u->is_opened && !entry_find (r, w.src, w.type, w.ref.id);
+    bool is_wanted = (sealed || is_direct (w.src)) && !u->is_opened
+                     && !entry_find (r, w.src, w.type, w.ref.id);
     if (is_wanted && !(e = entry_new (r, &w, true))) {
       *is_stalled = r->has_stalled = true;
       break;
@@ -88,7 +89,7 @@ decode_next (struct reader *r, struct raw *raw, bool *is_stalled)
   lock_release (&r->lock);
   if (!e)
     return false;
-  int rc = open_entry (r, e, &w, sealed, from, 0);
+  int rc = sealed ? open_entry (r, e, &w, sealed, from, 0) : open_direct (r, e, &w);
   LOCK_SCOPE (&r->lock);
   if (rc == 0)
     raw->consumed += w.ref.sealed_len;

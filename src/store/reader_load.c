@@ -283,6 +283,17 @@ run_begin_locked (struct load *l, size_t from, struct run *out)
   return true;
 }
 
+/* From the store into the entry, one after the other: there is no round trip to share. */
+static void
+item_make_direct (struct load *l, struct item *it)
+{
+  struct reader *r = l->r;
+  int rc = fetch_alone (r, it->entry, it->want, l->flags);
+  LOCK_SCOPE (&r->lock);
+  r->stats.misses += rc == 0;
+  entry_done (r, it->entry, rc);
+}
+
 /* Makes all entries that are this load's.  Runs are begun ahead of being waited for; where raw
  * memory is short, the oldest is finished first, so that a load never waits for memory while it has
  * some. */
@@ -295,8 +306,12 @@ load_make (struct load *l)
   qsort (l->mine, l->mine_count, sizeof *l->mine, by_place);
   int64_t deadline = clock_now () + READER_MEMORY_WAIT_NS;
   while (next < l->mine_count || head > tail) {
+    if (next < l->mine_count && is_direct (l->mine[next]->want->src)) {
+      item_make_direct (l, l->mine[next++]);
+      continue;
+    }
     lock_take (&r->lock);
-    while (next < l->mine_count && head - tail < FEW
+    while (next < l->mine_count && head - tail < FEW && !is_direct (l->mine[next]->want->src)
            && run_begin_locked (l, next, &runs[head % FEW]))
       next = runs[head++ % FEW].to;
     bool is_stuck = head == tail, is_late = false;

@@ -85,6 +85,42 @@ open_entry (struct reader *r, struct entry *e, const struct chunk_want *w, const
   return 0;
 }
 
+struct direct {
+  const struct chunk_want *want;
+  char key[BLOB_KEY_MAX + 1];
+  int rc; /* of the store */
+};
+
+static int
+read_direct (void *ctx, size_t off, size_t n, uint8_t *out)
+{
+  struct direct *d = ctx;
+  return d->rc = blob_get (d->want->src->blob, d->key, d->want->ref.off + off, n, out);
+}
+
+int
+open_direct (struct reader *r, struct entry *e, const struct chunk_want *w)
+{
+  struct direct d = { .want = w };
+  pack_key (w->src, w->pack, d.key);
+  struct sealer_item *s = sealer_take (r);
+  if (!s)
+    return ERR_NOMEM;
+  int rc = open_unit_from (s->sealer, w->src->keys, w->type, w->ref.id, read_direct, &d,
+                           w->ref.sealed_len, e->buf, w->ref.plain_len);
+  sealer_give (r, s);
+  d.rc = store_got (r, w->src, d.key, w->ref.off, w->ref.sealed_len, d.rc);
+  if (d.rc < 0 || rc == ERR_NOMEM)
+    return d.rc < 0 ? d.rc : rc;
+  if (rc != (int) w->ref.plain_len) {
+    tell_damage (r, w, FROM_STORE);
+    return rc == ERR_VERSION ? ERR_VERSION : ERR_FORMAT;
+  }
+  LOCK_SCOPE (&r->lock);
+  r->stats.wanted_bytes += w->ref.sealed_len;
+  return 0;
+}
+
 bool
 want_is_possible (const struct chunk_want *w)
 {
@@ -130,6 +166,8 @@ fetch_once (struct reader *r, struct entry *e, const struct chunk_want *w, unsig
 {
   if ((flags & READER_NOWAIT) && !is_local (w->src))
     return ERR_WOULDBLOCK;
+  if (is_direct (w->src))
+    return open_direct (r, e, w);
   struct raw *raw = wait_raw (r, w, flags);
   if (!raw)
     return flags & READER_NOWAIT ? ERR_WOULDBLOCK : ERR_NOMEM;

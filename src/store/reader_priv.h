@@ -9,6 +9,7 @@
  *           LIST_PROTECTED  used again after much else was read; at most 3/5 of the memory
  * raw     sealed bytes of one range of a pack, and what is known of the units in them.
  *           QUEUED -> BUSY (being filled by one thread) -> READY or FAILED
+ *         One of a direct source is the list of its units alone.
  *         READY ones without reference are given up, oldest first, when memory is needed.
  * walk    a reader that moves forward through one pack: the pack-space window (ruling 28).
  *
@@ -177,6 +178,14 @@ is_local (const struct reader_source *src)
   return (src->blob->caps & BLOB_CAP_LOCAL) != 0;
 }
 
+/* Read straight into an opened chunk: no sealed bytes in memory.  A read of a file costs no more in
+ * small steps than in large ones. */
+static inline bool
+is_direct (const struct reader_source *src)
+{
+  return is_local (src) && !src->cache.ctx;
+}
+
 /* Lengths and offset that a unit can have: they come from stored pages. */
 bool want_is_possible (const struct chunk_want *w);
 /* ERR_FORMAT, logged, where not; ERR_LIMIT: more sealed bytes than this reader may hold. */
@@ -212,7 +221,8 @@ uint32_t raw_free_from (struct reader *r, const struct reader_source *src,
 bool raw_find_parts (struct reader *r, const struct chunk_want *w, struct raw *part[2]);
 /* Copies the bytes together; false: they are not there.  All three are held; without the lock. */
 bool raw_join (struct raw *raw);
-/* A QUEUED raw with one reference and room for UNITS; NULL: no memory now. */
+/* A QUEUED raw with one reference and room for UNITS; NULL: no memory now.  That of a direct source
+ * is only the list of its units: READY, without bytes. */
 struct raw *raw_new (struct reader *r, const struct chunk_want *first, uint32_t off, uint32_t len,
                      size_t units, bool is_ahead);
 /* Read-ahead of LEN bytes stays within its limit, after stale ones are given up. */
@@ -239,6 +249,9 @@ void raws_release (struct reader *r);
 /* GET of [off, off+len) of a pack, counted.  Without the lock. */
 int store_get (struct reader *r, const struct reader_source *src, const uint8_t pack[PACK_NAME_LEN],
                uint32_t off, uint32_t len, uint8_t *out) WARN_UNUSED;
+/* What it does after the blob's answer RC: counts, logs, and returns what is to be returned. */
+int store_got (struct reader *r, const struct reader_source *src, const char *key, uint32_t off,
+               uint32_t len, int rc) WARN_UNUSED;
 void pack_key (const struct reader_source *src, const uint8_t pack[PACK_NAME_LEN],
                char out[BLOB_KEY_MAX + 1]);
 
@@ -249,6 +262,8 @@ void sealer_give (struct reader *r, struct sealer_item *s);
  * logged and counted, from the cache dropped there and counted. */
 int open_entry (struct reader *r, struct entry *e, const struct chunk_want *w,
                 const uint8_t *sealed, enum unit_from from, unsigned flags) WARN_UNUSED;
+/* The same of a direct source, whence its bytes come as they are opened. */
+int open_direct (struct reader *r, struct entry *e, const struct chunk_want *w) WARN_UNUSED;
 /* One chunk alone, from the store (after the cache or a range was damaged or in vain), asking
  * relocate once.  Takes raw memory. */
 int fetch_alone (struct reader *r, struct entry *e, const struct chunk_want *w,

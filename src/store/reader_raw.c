@@ -204,7 +204,8 @@ raw_free (struct reader *r, struct raw *raw)
   for (int i = 0; i < 2; i++)
     if (raw->part[i])
       raw_unref (r, raw->part[i]);
-  arena_put (&r->raw, raw->buf, raw->cap);
+  if (raw->buf)
+    arena_put (&r->raw, raw->buf, raw->cap);
   free (raw->units);
   free (raw);
   if (r->memory_waiters)
@@ -272,9 +273,10 @@ raw_new (struct reader *r, const struct chunk_want *first, uint32_t off, uint32_
   struct raw *raw = calloc (1, sizeof *raw);
   if (raw && units)
     raw->units = calloc (units, sizeof *raw->units);
-  if (raw && (!units || raw->units))
+  bool has_bytes = !is_direct (first->src);
+  if (raw && (!units || raw->units) && has_bytes)
     raw->buf = raw_get (r, len, is_ahead, &raw->cap);
-  if (!raw || !raw->buf) {
+  if (!raw || (units && !raw->units) || (has_bytes && !raw->buf)) {
     if (raw)
       free (raw->units);
     free (raw);
@@ -284,7 +286,8 @@ raw_new (struct reader *r, const struct chunk_want *first, uint32_t off, uint32_
   memcpy (raw->pack, first->pack, PACK_NAME_LEN);
   raw->off = off;
   raw->len = len;
-  raw->state = RAW_QUEUED;
+  raw->state = has_bytes ? RAW_QUEUED : RAW_READY;
+  raw->cap = has_bytes ? raw->cap : len; /* counts against what may be ahead */
   raw->refs = 1;
   raw->is_ahead = is_ahead;
   raw->made_at = clock_now ();
@@ -388,7 +391,13 @@ store_get (struct reader *r, const struct reader_source *src, const uint8_t pack
 {
   char key[BLOB_KEY_MAX + 1];
   pack_key (src, pack, key);
-  int rc = blob_get (src->blob, key, off, len, out);
+  return store_got (r, src, key, off, len, blob_get (src->blob, key, off, len, out));
+}
+
+int
+store_got (struct reader *r, const struct reader_source *src, const char *key, uint32_t off,
+           uint32_t len, int rc)
+{
   lock_take (&r->lock);
   r->stats.gets++;
   if (rc == 0)

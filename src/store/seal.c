@@ -18,6 +18,7 @@
 
 #define SCRATCH_KEEP ((2u << 20) + 4096) /* the largest file chunk (CHUNK_MAX_BYTES) */
 #define VERIFY_STEP 32768                /* decrypted and summed while it is in the first cache */
+#define OPEN_STEP (128u << 10)           /* read and decrypted while it is in the second */
 #define NONCES 64
 
 struct scratch {
@@ -312,8 +313,18 @@ frame_of (int type, const uint8_t *sealed, size_t n, struct frame *f)
   return 0;
 }
 
-/* Decrypts a compressed unit into `packed` and decompresses to exactly f->plain_len bytes at OUT.
- * */
+/* PACKED, which has been authenticated, to exactly f->plain_len bytes at OUT. */
+static int
+unpack (struct sealer *s, const struct frame *f, const uint8_t *packed, size_t len, void *out)
+{
+  if (!s->dctx && !(s->dctx = ZSTD_createDCtx ()))
+    return ERR_NOMEM;
+  if (ZSTD_findFrameCompressedSize (packed, len) != len)
+    return ERR_FORMAT; /* one frame, nothing after it */
+  size_t got = ZSTD_decompressDCtx (s->dctx, out, f->plain_len, packed, len);
+  return ZSTD_isError (got) || got != f->plain_len ? ERR_FORMAT : 0;
+}
+
 static int
 open_zstd (struct sealer *s, const struct vault_keys *k, const struct frame *f,
            const uint8_t id[ID_LEN], const uint8_t *sealed, size_t n, void *out)
@@ -322,14 +333,7 @@ open_zstd (struct sealer *s, const struct vault_keys *k, const struct frame *f,
   if (!scratch_take (&s->packed, len))
     return ERR_NOMEM;
   int rc = decrypt (s, k, f, id, sealed, n, s->packed.data);
-  if (rc < 0)
-    return rc;
-  if (!s->dctx && !(s->dctx = ZSTD_createDCtx ()))
-    return ERR_NOMEM;
-  if (ZSTD_findFrameCompressedSize (s->packed.data, len) != len)
-    return ERR_FORMAT; /* one frame, nothing after it */
-  size_t got = ZSTD_decompressDCtx (s->dctx, out, f->plain_len, s->packed.data, len);
-  return ZSTD_isError (got) || got != f->plain_len ? ERR_FORMAT : 0;
+  return rc < 0 ? rc : unpack (s, f, s->packed.data, len, out);
 }
 
 int
@@ -344,6 +348,59 @@ open_unit (struct sealer *s, const struct vault_keys *k, int type, const uint8_t
     return ERR_LIMIT;
   rc = f.codec == CODEC_ZSTD ? open_zstd (s, k, &f, id, sealed, n, out)
                              : decrypt (s, k, &f, id, sealed, n, out);
+  return rc < 0 ? rc : (int) f.plain_len;
+}
+
+/* Decrypts what READ gives, of which the first HAVE bytes are at `packed`: to `packed` where it must
+ * be decompressed, else to OUT.  Each step but the last ends before the tag. */
+static int
+decrypt_from (struct sealer *s, const struct vault_keys *k, const struct frame *f,
+              const uint8_t id[ID_LEN], unit_read_fn read, void *ctx, size_t have, size_t n,
+              uint8_t *out)
+{
+  bool is_packed = f->codec == CODEC_ZSTD;
+  uint8_t *first = s->packed.data, *step = first + FRAME_LEN, *to = is_packed ? step : out;
+  size_t end = n - TAG_LEN, at = FRAME_LEN;
+  int got, rc = gcm_begin (s, k, f, id, first, false);
+  while (rc == 0) {
+    size_t take = (have < end ? have : end) - at;
+    if (!EVP_CipherUpdate (s->gcm, to, &got, step, (int) take))
+      return ERR_NOMEM;
+    to += take;
+    at += take;
+    step += take;
+    if (have == n)
+      break;
+    have = end - at <= OPEN_STEP ? n : at + OPEN_STEP;
+    step = is_packed ? step : first;
+    rc = read (ctx, at, have - at, step);
+  }
+  if (rc < 0 || tag_is_right (s, step))
+    return rc;
+  explicit_bzero (is_packed ? first : out, n - UNIT_OVERHEAD);
+  return ERR_FORMAT;
+}
+
+int
+open_unit_from (struct sealer *s, const struct vault_keys *k, int type, const uint8_t id[ID_LEN],
+                unit_read_fn read, void *ctx, size_t n, void *out, size_t cap)
+{
+  if (n <= UNIT_OVERHEAD)
+    return ERR_FORMAT;
+  if (!scratch_take (&s->packed, n)) /* a raw unit uses its beginning only */
+    return ERR_NOMEM;
+  size_t first = n <= OPEN_STEP + TAG_LEN ? n : OPEN_STEP;
+  struct frame f;
+  int rc = read (ctx, 0, first, s->packed.data);
+  if (rc == 0)
+    rc = frame_of (type, s->packed.data, n, &f);
+  if (rc < 0)
+    return rc;
+  if (f.plain_len > cap)
+    return ERR_LIMIT;
+  rc = decrypt_from (s, k, &f, id, read, ctx, first, n, out);
+  if (rc == 0 && f.codec == CODEC_ZSTD)
+    rc = unpack (s, &f, s->packed.data + FRAME_LEN, n - UNIT_OVERHEAD, out);
   return rc < 0 ? rc : (int) f.plain_len;
 }
 

@@ -55,6 +55,14 @@ int open_unit (struct sealer *s, const struct vault_keys *k, int type, const uin
 int open_unit_buf (struct sealer *s, const struct vault_keys *k, int type, const uint8_t id[ID_LEN],
                    const uint8_t *sealed, size_t n, struct buf *out) WARN_UNUSED;
 
+/* The same of a unit that is somewhere else: READ gives N of its bytes from OFF on, in order and
+ * each once, in steps that stay in the processor's cache, so that the sealed bytes never go through
+ * memory.  What READ returns as an error is returned. */
+typedef int (*unit_read_fn) (void *ctx, size_t off, size_t n, uint8_t *out);
+int open_unit_from (struct sealer *s, const struct vault_keys *k, int type,
+                    const uint8_t id[ID_LEN], unit_read_fn read, void *ctx, size_t n, void *out,
+                    size_t cap) WARN_UNUSED;
+
 /* CRC-32C (Castagnoli), hardware where there is any; crc of the empty string is 0; chainable. */
 uint32_t crc32c (uint32_t crc, const void *p, size_t n);
 /* What runs where there is no instruction for it. */

@@ -151,6 +151,18 @@ mount_read (struct mount *m, struct file *f, uint64_t off, size_t len, unsigned 
 }
 
 int
+mount_read_pinned (struct mount *m, struct file *f, uint64_t off, size_t len, unsigned flags,
+                   struct pinned **out)
+{
+  return ERR_NOTSUP;
+}
+
+void
+pinned_free (struct pinned *p)
+{
+}
+
+int
 mount_write (struct mount *m, struct file *f, uint64_t off, const uint8_t *data, size_t len,
              size_t *done, bool *is_held)
 {

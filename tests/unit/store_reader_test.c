@@ -35,8 +35,8 @@ test_roundtrip (void **state)
     reader_forget_source (r, &v->src);
     assert_int_equal (load (r, v, 0, v->n, 0), 0);
     assert_true (stats_of (r).gets > gets);
-    /* neighbours came in one GET */
-    assert_true (stats_of (r).gets <= gets + 4);
+    /* neighbours came in one GET; a file is read chunk by chunk */
+    assert_true (stats_of (r).gets <= gets + (caps & BLOB_CAP_LOCAL ? v->n : 4));
     reader_forget_source (r, &v->src);
     vault_free (v);
   }
@@ -58,8 +58,9 @@ test_flipped (void **state)
 {
   static const uint32_t lens[] = { 60, 200, 1000 };
   log_set_level (LOG_LVL_ERR - 1);
-  for (int is_text = 0; is_text < 2; is_text++) {
-    struct vault *v = vault_new (0, 0);
+  for (int kind = 0; kind < 4; kind++) {
+    bool is_text = kind & 1;
+    struct vault *v = vault_new (0, kind & 2 ? BLOB_CAP_LOCAL : 0);
     vault_pack (v, 3, 0, lens, is_text);
     char key[256];
     struct buf pack;
@@ -92,35 +93,37 @@ test_flipped (void **state)
 static void
 test_wrong_reference (void **state)
 {
-  struct vault *v = vault_new (0, 0);
-  vault_pack (v, 3, 5000, NULL, false);
-  AUTO (reader) r = reader_of (4 * MIB, 4 * MIB);
-  struct chunk_view *view;
-  for (int i = 0; i < 6; i++) {
-    struct chunk_want w = v->wants[1];
-    w.ref.plain_len += i == 0 ? 1 : i == 1 ? -1u : 0;
-    w.type = i == 2 ? UNIT_TREE_PAGE : UNIT_DATA;
-    w.ref.id[7] ^= i == 3;
-    w.ref.off += i == 4;
-    w.ref.sealed_len -= i == 5;
-    assert_int_equal (reader_load (r, &w, 1, 0, &view), ERR_FORMAT);
+  for (unsigned caps = 0; caps <= BLOB_CAP_LOCAL; caps += BLOB_CAP_LOCAL) {
+    struct vault *v = vault_new (0, caps);
+    vault_pack (v, 3, 5000, NULL, false);
+    AUTO (reader) r = reader_of (4 * MIB, 4 * MIB);
+    struct chunk_view *view;
+    for (int i = 0; i < 6; i++) {
+      struct chunk_want w = v->wants[1];
+      w.ref.plain_len += i == 0 ? 1 : i == 1 ? -1u : 0;
+      w.type = i == 2 ? UNIT_TREE_PAGE : UNIT_DATA;
+      w.ref.id[7] ^= i == 3;
+      w.ref.off += i == 4;
+      w.ref.sealed_len -= i == 5;
+      assert_int_equal (reader_load (r, &w, 1, 0, &view), ERR_FORMAT);
+    }
+    /* what no page that was written could say */
+    for (int i = 0; i < 5; i++) {
+      struct chunk_want w[2] = { v->wants[0], v->wants[1] };
+      w[1].ref.off = i == 0 ? UINT32_MAX - 5 : i == 1 ? 64u << 20 : w[1].ref.off;
+      w[1].ref.sealed_len = i == 2 ? UINT32_MAX : i == 3 ? 0 : w[1].ref.sealed_len;
+      w[1].ref.plain_len = i == 4 ? 0 : w[1].ref.plain_len;
+      struct chunk_view *views[2];
+      reader_prefetch (r, w, 2);
+      assert_int_equal (reader_load (r, w, 2, 0, views), ERR_FORMAT);
+      AUTO_BUF out;
+      buf_init (&out, 1 << 20);
+      assert_int_equal (reader_unit (r, &w[1], &out), ERR_FORMAT);
+    }
+    assert_int_equal (load (r, v, 1, 1, 0), 0);
+    reader_forget_source (r, &v->src);
+    vault_free (v);
   }
-  /* what no page that was written could say */
-  for (int i = 0; i < 5; i++) {
-    struct chunk_want w[2] = { v->wants[0], v->wants[1] };
-    w[1].ref.off = i == 0 ? UINT32_MAX - 5 : i == 1 ? 64u << 20 : w[1].ref.off;
-    w[1].ref.sealed_len = i == 2 ? UINT32_MAX : i == 3 ? 0 : w[1].ref.sealed_len;
-    w[1].ref.plain_len = i == 4 ? 0 : w[1].ref.plain_len;
-    struct chunk_view *views[2];
-    reader_prefetch (r, w, 2);
-    assert_int_equal (reader_load (r, w, 2, 0, views), ERR_FORMAT);
-    AUTO_BUF out;
-    buf_init (&out, 1 << 20);
-    assert_int_equal (reader_unit (r, &w[1], &out), ERR_FORMAT);
-  }
-  assert_int_equal (load (r, v, 1, 1, 0), 0);
-  reader_forget_source (r, &v->src);
-  vault_free (v);
 }
 
 static int relocate_calls;

@@ -57,7 +57,27 @@ teardown (void **state)
   return 0;
 }
 
-/* Seals N bytes of F, opens them both ways, and returns the sealed length. */
+/* Gives out a unit in memory, as a store does: in order, each byte once, to its end. */
+struct source {
+  const uint8_t *data;
+  size_t len, at, fails_at; /* 0: never */
+};
+
+static int
+read_source (void *ctx, size_t off, size_t n, uint8_t *out)
+{
+  struct source *s = ctx;
+  assert_int_equal (off, s->at);
+  s->at += n;
+  if (s->at > s->len)
+    return ERR_LIMIT;
+  if (s->fails_at && s->at >= s->fails_at)
+    return ERR_IO;
+  memcpy (out, s->data + off, n);
+  return 0;
+}
+
+/* Seals N bytes of F, opens them in every way, and returns the sealed length. */
 static size_t
 round_trip (struct fixture *f, int type, size_t n, int level)
 {
@@ -77,6 +97,12 @@ round_trip (struct fixture *f, int type, size_t n, int level)
     open_unit_buf (f->sealer, f->keys, type, id, sealed.data, sealed.len, &again), n);
   assert_int_equal (again.len, n + 3);
   assert_memory_equal (again.data + 3, f->bytes, n);
+  memset (out, 0, n);
+  struct source src = { sealed.data, sealed.len, 0, 0 };
+  assert_int_equal (open_unit_from (f->sealer, f->keys, type, id, read_source, &src, sealed.len,
+                                    out, n), n);
+  assert_int_equal (src.at, sealed.len);
+  assert_memory_equal (out, f->bytes, n);
   uint32_t crc = crc32c (0, f->bytes, n);
   assert_int_equal (
     seal_verify (f->sealer, f->keys, type, id, sealed.data, sealed.len, crc), 0);
@@ -103,6 +129,46 @@ what_goes_in_comes_out (void **state)
     }
 }
 
+/* Guards: a unit read in steps is the same one at every length around a step's end, and neither a
+ * changed byte in any step or in the tag nor a failing store gives data. */
+static void
+steps_open_the_same (void **state)
+{
+  struct fixture *f = *state;
+  const size_t step = 128u << 10;
+  for (size_t i = 0; i < 3 * 48; i++) {
+    size_t len = (i / 48 + 1) * step - 48 + i % 48; /* of the sealed unit: about the tag and frame */
+    size_t n = len + 24 - UNIT_OVERHEAD;
+    fill_random (f->bytes, n);
+    assert_int_equal (round_trip (f, UNIT_DATA, n, 0), n + UNIT_OVERHEAD);
+  }
+  AUTO_MEM uint8_t *out = malloc (5 * step);
+  for (int is_text = 0; is_text < 2; is_text++) {
+    size_t n = 5 * step - 77;
+    for (size_t k = 0; k < n; k++)
+      f->bytes[k] = (uint8_t) (next_random () & (is_text ? 15 : 255));
+    uint8_t id[ID_LEN];
+    AUTO_BUF s;
+    buf_init (&s, 1 << 20);
+    assert_int_equal (seal_id (f->sealer, f->keys, UNIT_DATA, f->bytes, n, id), 0);
+    assert_int_equal (seal_unit (f->sealer, f->keys, UNIT_DATA, id, f->bytes, n, 1, &s), 0);
+    assert_int_equal (s.len < n, is_text);
+    for (size_t at = 0; at < s.len; at += at + 999 < s.len - 40 ? 999 : 1) {
+      s.data[at] ^= 16;
+      struct source src = { s.data, s.len, 0, 0 };
+      int rc = open_unit_from (f->sealer, f->keys, UNIT_DATA, id, read_source, &src, s.len, out, n);
+      assert_true (rc == ERR_FORMAT || (at == 0 && rc == ERR_VERSION));
+      s.data[at] ^= 16;
+      struct source fails = { s.data, s.len, 0, at + 1 };
+      assert_int_equal (open_unit_from (f->sealer, f->keys, UNIT_DATA, id, read_source, &fails,
+                                        s.len, out, n), ERR_IO);
+    }
+    struct source cut = { s.data, s.len - 1, 0, 0 };
+    assert_int_equal (open_unit_from (f->sealer, f->keys, UNIT_DATA, id, read_source, &cut, s.len,
+                                      out, n), ERR_LIMIT);
+  }
+}
+
 /* Guards: a damaged, cut or lengthened unit, another id, type or vault, never opens. */
 static void
 nothing_else_opens (void **state)
@@ -123,6 +189,9 @@ nothing_else_opens (void **state)
       s.data[bit / 8] ^= (uint8_t) (1 << bit % 8);
       assert_true (open_unit (f->sealer, f->keys, UNIT_DATA, id, s.data, s.len, out, 600) < 0);
       assert_true (seal_verify (f->sealer, f->keys, UNIT_DATA, id, s.data, s.len, crc) < 0);
+      struct source src = { s.data, s.len, 0, 0 };
+      assert_true (open_unit_from (f->sealer, f->keys, UNIT_DATA, id, read_source, &src, s.len, out,
+                                   600) < 0);
       s.data[bit / 8] ^= (uint8_t) (1 << bit % 8);
     }
     for (size_t cut = 0; cut < s.len; cut++) {
@@ -247,6 +316,7 @@ main (void)
 {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test (what_goes_in_comes_out),
+    cmocka_unit_test (steps_open_the_same),
     cmocka_unit_test (nothing_else_opens),
     cmocka_unit_test (what_is_not_authentic_is_wiped),
     cmocka_unit_test (nonces_do_not_recur),
