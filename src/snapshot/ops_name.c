@@ -372,7 +372,7 @@ make_vault (struct region *r, const char *name, unsigned flags, struct node_stat
   rc = vault_open (v);
   if (rc)
     return rc;
-  v->known_since = clock_wall ();
+  vault_know (v, clock_wall ());
   dir_stat (r->mount, node_of_vault (v, false), out);
   return 0;
 }

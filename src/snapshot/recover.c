@@ -298,8 +298,11 @@ snap_recover (struct vault *v, const struct snapshot_name *name, const char *par
     return rc;
   }
   s->last_checkpoint = clock_now ();
+  lock_take (&s->tree->lock);
+  uint64_t files = s->tree->files;
+  lock_release (&s->tree->lock);
   log_info ("open snapshot recovered vault=%s snapshot=%s files=%llu", v->name, name->ts,
-            (unsigned long long) s->tree->files);
+            (unsigned long long) files);
   *out = s;
   return 0;
 }

@@ -94,13 +94,13 @@ add_newest (struct vault *v, struct manifest *m)
 }
 
 static const char *
-meta_of (struct snap *s, const char *key)
+kind_of (struct snap *s)
 {
   LOCK_SCOPE (&s->lock);
   for (size_t i = 0; i < s->meta_count; i++)
-    if (strcmp (s->meta[i].key, key) == 0)
-      return s->meta[i].value;
-  return NULL;
+    if (strcmp (s->meta[i].key, "kind") == 0)
+      return strcmp (s->meta[i].value, "log") == 0 ? "log" : "full";
+  return "full";
 }
 
 static int
@@ -110,9 +110,8 @@ encode_manifest (struct sealing *x, struct buf *json)
   struct manifest m = { .created = s->created, .finished = clock_wall (), .tree = x->tree.index,
                         .rows = x->tree.rows, .packs = x->tree.packs,
                         .pack_count = x->tree.pack_count };
-  const char *kind = meta_of (s, "kind");
   snprintf (m.ts, sizeof m.ts, "%s", s->final.ts);
-  snprintf (m.kind, sizeof m.kind, "%s", kind && strcmp (kind, "log") == 0 ? "log" : "full");
+  snprintf (m.kind, sizeof m.kind, "%s", kind_of (s));
   snprintf (m.sealed_by, sizeof m.sealed_by, "%s", s->seal_how);
   snprintf (m.host, sizeof m.host, "%s", s->mount->host);
   hex_encode (s->mount->host_id, 16, m.host_id);
@@ -152,9 +151,8 @@ put_pending (struct sealing *x)
     rc = sealer_new (&sealer);
   if (rc)
     return rc;
-  const char *kind = meta_of (s, "kind");
   uint8_t id[ID_LEN];
-  unit_id_manifest (v->keys, s->final.ts, kind && strcmp (kind, "log") == 0 ? "log" : "full", id);
+  unit_id_manifest (v->keys, s->final.ts, kind_of (s), id);
   object_header_put (&x->pending, MAGIC_MANIFEST);
   rc = seal_unit (sealer, v->keys, UNIT_MANIFEST, id, json.data, json.len, 3, &x->pending);
   if (rc)
@@ -372,10 +370,14 @@ snap_seal_run (struct snap *s)
               (unsigned long long) s->counts.logical, (unsigned long long) s->counts.fresh,
               (unsigned long long) s->counts.dedup, (unsigned long long) s->counts.stored,
               (long long) ((clock_now () - begun) / NS_PER_MS));
-  } else
+  } else {
+    char why[sizeof s->error_text];
+    lock_take (&s->lock);
+    memcpy (why, s->error_text, sizeof why);
+    lock_release (&s->lock);
     log_err ("not sealed vault=%s snapshot=%s err=\"%s\"%s%s", s->vault->name, s->final.ts,
-             err_str (rc),
-             s->error_text[0] ? ": " : "", s->error_text);
+             err_str (rc), why[0] ? ": " : "", why);
+  }
   buf_release (&x.pending);
   tree_built_release (&x.tree);
   lock_take (&s->lock);

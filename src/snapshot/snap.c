@@ -167,8 +167,8 @@ snap_enter (struct snap *s)
     v->session_wall = clock_wall ();
     v->session_mono = clock_now ();
   }
-  v->known_since = v->known_since ? v->known_since : clock_wall ();
   lock_release (&v->lock);
+  vault_know (v, clock_wall ());
   if (is_first)
     index_new_session (v->index);
   pipe_hold (v->pipe); /* nothing is deduplicated before the pins are proven */
@@ -355,11 +355,16 @@ begin_run (struct pool_job *job)
   if (rc == 0)
     rc = vault_tree (v, e.ts, 0, &parent);
   if (rc == 0) {
+    lock_take (&s->lock);
     snprintf (s->parent, sizeof s->parent, "%s", e.ts);
+    lock_release (&s->lock);
     rc = snap_pin_tree (s, parent);
   } else if (rc == ERR_NOENT)
     rc = 0;
-  if (rc == 0 && s->seq == 0)
+  lock_take (&s->lock);
+  bool is_first = s->seq == 0;
+  lock_release (&s->lock);
+  if (rc == 0 && is_first)
     rc = snap_checkpoint (s, 0);
   if (rc)
     log_warn ("the parent cannot be used for deduplication vault=%s snapshot=%s err=\"%s\": what "
@@ -525,12 +530,14 @@ void
 snap_drop_tree (struct snap *s)
 {
   struct mount *m = s->mount;
+  struct worktree *tree = NULL;
   lock_take (&m->lock);
-  bool is_over = s->life == LIFE_SEALED && s->tree && s->tree->refs <= 0 && s->users == 0
-    && !s->dirty;
-  if (is_over)
+  lock_take (&s->lock);
+  if (s->life == LIFE_SEALED && s->tree && s->tree->refs <= 0 && s->users == 0 && !s->dirty) {
     s->life = LIFE_GONE; /* its sealed twin answers; nobody can hold it any more */
+    tree = STEAL (s->tree);
+  }
+  lock_release (&s->lock);
   lock_release (&m->lock);
-  if (is_over)
-    worktree_free (STEAL (s->tree));
+  worktree_free (tree);
 }

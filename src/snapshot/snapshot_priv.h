@@ -90,14 +90,15 @@ struct vault {
   struct lock lock; /* LOCK_VAULT: what follows */
   pthread_cond_t changed;
   bool is_open, is_opening; /* keys, index, pipe are there */
-  bool index_is_loaded, index_is_loading;
   struct catalog_entry *entries; /* ascending by ts */
   size_t entry_count, entry_cap;
   int64_t listed;                /* clock_now of the last listing; 0 never */
   bool is_listing;
   char seen[SNAPSHOT_TS_MAX + 2 * DIGEST_LEN + 2]; /* newest sealed one ever seen: ts.digest */
-  bool seen_is_loaded, shows_less;
-  int64_t known_since;           /* seen in the store or made by mkdir here; 0: not shown */
+  bool seen_is_loaded;
+  /* Changed under the lock, looked at without it too. */
+  _Atomic bool shows_less;
+  _Atomic int64_t known_since;   /* seen in the store or made by mkdir here; 0: not shown */
   unsigned open_snaps;
   int64_t session_wall, session_mono; /* when the session of the index began */
   /* packs of others pinned while any snapshot is open (doc/decisions) */
@@ -120,7 +121,7 @@ struct snap {
   struct lock lock;       /* LOCK_SNAPSHOT: what follows */
   pthread_cond_t changed;
   _Atomic enum snap_life life; /* changed under the lock, looked at without it too */
-  bool is_interrupted, is_failed_write;
+  bool is_interrupted;
   /* a handle went away without a clean last close, or an error: no idle seal */
   bool had_unclean;
   _Atomic int error;              /* sticky */
@@ -138,10 +139,9 @@ struct snap {
   uint32_t pins_named;    /* how many of vault->pins stand in a checkpoint of this snapshot */
   struct mount_wait *waiters, *waiters_tail; /* fsyncs */
   _Atomic int64_t last_checkpoint;
-  uint64_t stored_at_checkpoint;
   bool wants_checkpoint;
   _Atomic bool is_committing;
-  bool had_commits, is_draining, dropped;
+  bool had_commits, is_draining;
   _Atomic bool is_cut;    /* writes get EROFS: the seal has drawn its line */
   char doubtful[2 * DIGEST_LEN + 1]; /* of a `.sealed` whose put was not answered */
   /* the seal */

@@ -114,6 +114,14 @@ vault_free (struct vault *v)
   free (v);
 }
 
+void
+vault_know (struct vault *v, int64_t since)
+{
+  LOCK_SCOPE (&v->lock);
+  if (!v->known_since)
+    v->known_since = since;
+}
+
 static int
 open_parts (struct vault *v)
 {
@@ -189,8 +197,8 @@ region_list_now (struct region *r)
   for (size_t at = 0; rc == 0 && at < names.len; at += strlen ((char *) names.data + at) + 1) {
     struct vault *v;
     rc = vault_intern (r, (char *) names.data + at, &v);
-    if (rc == 0 && !v->known_since)
-      v->known_since = 1;
+    if (rc == 0)
+      vault_know (v, 1);
   }
   LOCK_SCOPE (&m->lock);
   if (rc == 0)

@@ -10,6 +10,8 @@
 /* Finds or makes the object for NAME (it need not exist in the store).  Local. */
 int vault_intern (struct region *r, const char *name, struct vault **out) WARN_UNUSED;
 void vault_free (struct vault *v);
+/* It is shown from now on: SINCE, unless it was known before. */
+void vault_know (struct vault *v, int64_t since);
 /* Keys, index and pipe; local disk only. */
 int vault_open (struct vault *v) WARN_UNUSED;
 /* The vaults of R, listed at most REFRESH ago; older ones are refreshed in the background.  Never

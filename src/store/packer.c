@@ -254,10 +254,10 @@ pipe_read_pack (struct pipe *v, uint32_t no, uint32_t off, uint32_t len, uint8_t
   struct packing *k = packer_find_locked (v, no);
   if (k)
     k->readers++;
+  bool is_inside = k && off >= PACK_HEADER_LEN && (uint64_t) off + len <= k->off;
   lock_release (&v->line->lock);
   if (!k)
     return false;
-  bool is_inside = off >= PACK_HEADER_LEN && (uint64_t) off + len <= k->off;
   if (is_inside)
     memcpy (out, k->data + off, len);
   packer_unread (k);

@@ -71,8 +71,8 @@ struct pipe_dep {
   unsigned unplaced;   /* chunks pushed, not placed */
   unsigned unfinished; /* packs placed into, not done */
   int error;           /* first final failure of either; sticky */
-  /* bytes: sealed length of new chunks, plain of new, plain of known */
-  uint64_t stored, fresh, dedup;
+  /* bytes: sealed length of new chunks, plain of new, plain of known; looked at by anybody */
+  _Atomic uint64_t stored, fresh, dedup;
 };
 
 struct pipe_chunk {
