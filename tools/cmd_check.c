@@ -3,8 +3,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "check.h"
 #include "commands.h"
+#include "out.h"
 #include "snaplist.h"
 #include "snapshot/catalog.h"
 #include "snapshot/sealed.h"
@@ -60,12 +62,12 @@ hit_file (struct subject *s, const char *path, uint64_t off, const char *reason)
     hit_snapshot (s, "files in it are damaged");
   snprintf (at, sizeof at, "from byte %llu", (unsigned long long) off);
   if (!c->bad) {
-    printf ("         %s/%s, %s: %s\n", s->name, path, at, reason);
+    char shown[4 * PATH_MAX]; /* a report of one line a file, whoever reads it */
+    printf ("         %s/%s, %s: %s\n", s->name, text_show (path, shown, sizeof shown), at, reason);
     return;
   }
-  json_t *name = json_string (path);
-  json_t *o = json_pack ("{s:o, s:I, s:s}", "path", name ? name : json_string ("(not UTF-8)"),
-                         "offset", (json_int_t) off, "reason", reason);
+  json_t *o = json_pack ("{s:I, s:s}", "offset", (json_int_t) off, "reason", reason);
+  out_json_name (o, "path", path);
   json_array_append_new (json_object_get (s->entry, "files"), o);
 }
 
@@ -73,11 +75,11 @@ static void
 on_damage (void *ctx, const char *path, int rc)
 {
   struct subject *s = ctx;
-  char reason[5000];
+  char reason[5000], shown[4096];
   if (err_is_transient (rc) || rc == ERR_NOMEM || rc == ERR_CANCELLED || rc == ERR_DENIED)
     s->c->transient = rc;
   snprintf (reason, sizeof reason, "a page of the tree cannot be read, all below \"%s\" is lost: "
-                                   "%s", path, err_str (rc));
+                                   "%s", text_show (path, shown, sizeof shown), err_str (rc));
   hit_snapshot (s, reason);
 }
 

@@ -29,25 +29,28 @@ on_entry (void *ctx, const struct walk_entry *e)
       || fnmatch (s->pattern, s->is_path ? e->path : e->name, 0) != 0)
     return 0;
   s->found++;
-  char type[2] = { walk_letter (e->kind), 0 }, size[SIZE_TEXT], when[TIME_TEXT], full[2 * PATH_MAX];
+  char type[2] = { walk_letter (e->kind), 0 }, size[SIZE_TEXT], when[TIME_TEXT];
+  char full[2 * PATH_MAX], shown[8 * PATH_MAX];
   const struct snap_row *r = s->snap;
   if (*r->path)
     snprintf (full, sizeof full, "%s/%s", r->path, e->path);
   else
     snprintf (full, sizeof full, "%s/%s/%s/%s", r->region, r->vault, r->name, e->path);
   if (s->cli->is_json) {
-    json_t *o = json_pack ("{s:s, s:s, s:s, s:s%, s:s, s:I, s:I}", "region", r->region, "db",
-                           r->vault, "snapshot", r->name, "path", e->path, strlen (e->path), "type",
-                           type, "size", (json_int_t) e->size, "mtime", (json_int_t) e->mtime);
-    if (o) { /* a name that is no UTF-8 cannot stand in JSON */
+    json_t *o = json_pack ("{s:s, s:s, s:s, s:s, s:I, s:I}", "region", r->region, "db",
+                           r->vault, "snapshot", r->name, "type", type, "size",
+                           (json_int_t) e->size, "mtime", (json_int_t) e->mtime);
+    if (o) {
+      out_json_name (o, "path", e->path);
       json_dumpf (o, stdout, JSON_COMPACT);
       putchar ('\n');
       json_decref (o);
     }
   } else if (s->cli->is_quiet || !s->cli->verbosity)
-    printf ("%s\n", full);
+    printf ("%s\n", out_name (s->cli, full, shown, sizeof shown));
   else
-    printf ("%s %10s %s %s\n", type, out_size (e->size, size), out_time (e->mtime, when), full);
+    printf ("%s %10s %s %s\n", type, out_size (e->size, size), out_time (e->mtime, when),
+            out_name (s->cli, full, shown, sizeof shown));
   return 0;
 }
 

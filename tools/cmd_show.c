@@ -30,7 +30,7 @@ static void
 add_text (struct facts *f, const char *key, const char *text)
 {
   if (text && *text)
-    json_object_set_new (f->all, key, json_string (text));
+    out_json_name (f->all, key, text);
 }
 
 static void
@@ -62,7 +62,7 @@ print_facts (struct facts *f)
 {
   const char *key;
   json_t *v;
-  char size[SIZE_TEXT];
+  char size[SIZE_TEXT], shown[8 * PATH_MAX];
   if (f->cli->is_json) {
     out_json (f->cli, json_incref (f->all));
     return EXIT_DONE;
@@ -70,7 +70,8 @@ print_facts (struct facts *f)
   json_object_foreach (f->all, key, v)
     {
       if (json_is_string (v))
-        printf ("%-16s %s\n", key, json_string_value (v));
+        printf ("%-16s %s\n", key,
+                out_name (f->cli, json_string_value (v), shown, sizeof shown));
       else if (is_size (key))
         printf ("%-16s %lld (%s)\n", key, (long long) json_integer_value (v),
                 out_size ((uint64_t) json_integer_value (v), size));

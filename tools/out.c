@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "out.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
+#include "base/buf.h"
+#include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/text.h"
 
 const char *
 out_size (uint64_t bytes, char out[SIZE_TEXT])
@@ -44,6 +48,30 @@ out_time (int64_t seconds, char out[TIME_TEXT])
   if (seconds == 0 || !gmtime_r (&t, &tm) || !strftime (out, TIME_TEXT, "%Y-%m-%dT%H:%M:%SZ", &tm))
     snprintf (out, TIME_TEXT, "-");
   return out;
+}
+
+void
+out_json_name (json_t *o, const char *key, const char *name)
+{
+  char shown[4 * PATH_MAX], key_hex[64];
+  if (text_is_utf8 (name)) {
+    json_object_set_new (o, key, json_string (name));
+    return;
+  }
+  size_t n = strlen (name);
+  AUTO_STR hex = malloc (2 * n + 1);
+  json_object_set_new (o, key, json_string (text_show (name, shown, sizeof shown)));
+  if (!hex)
+    return;
+  hex_encode ((const uint8_t *) name, n, hex);
+  snprintf (key_hex, sizeof key_hex, "%s_hex", key);
+  json_object_set_new (o, key_hex, json_string (hex));
+}
+
+const char *
+out_name (const struct cli *cli, const char *name, char *out, size_t cap)
+{
+  return cli->is_terminal ? text_show (name, out, cap) : name;
 }
 
 void

@@ -18,6 +18,12 @@ const char *out_span (int64_t seconds, char out[SIZE_TEXT]);
 #define TIME_TEXT 32
 const char *out_time (int64_t seconds, char out[TIME_TEXT]);
 
+/* Sets KEY of O to what others have named: bytes that are no UTF-8 cannot stand in JSON and are
+ * written as \xff; then KEY_hex has the name byte for byte. */
+void out_json_name (json_t *o, const char *key, const char *name);
+/* The same for people: a name as it is, but to a terminal what would steer it goes as \x1b. */
+const char *out_name (const struct cli *cli, const char *name, char *out, size_t cap);
+
 /* Prints O, a line (compact) or indented on a terminal, and gives it up. */
 void out_json (const struct cli *cli, json_t *take);
 

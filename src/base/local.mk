@@ -16,4 +16,5 @@ libbase_la_SOURCES = \
 	%D%/log.c %D%/log.h \
 	%D%/openssl.h \
 	%D%/map.c %D%/map.h \
-	%D%/pool.c %D%/pool.h
+	%D%/pool.c %D%/pool.h \
+	%D%/text.c %D%/text.h

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/text.h"
 
 #define MAX_MODULE_LEVELS 32
 
@@ -109,6 +110,27 @@ parse_level (const char *s)
   return ERR_INVALID;
 }
 
+/* A module that has a level already gets this one: the table is no history. */
+static int
+set_module_level (const char *name, int level)
+{
+  int rc = 0, i = 0;
+  pthread_mutex_lock (&state.lock);
+  while (i < state.module_count && strcmp (state.modules[i].name, name) != 0)
+    i++;
+  if (i == MAX_MODULE_LEVELS || strlen (name) >= sizeof state.modules[0].name)
+    rc = ERR_LIMIT;
+  else {
+    state.modules[i].level = level;
+    if (i == state.module_count) {
+      snprintf (state.modules[i].name, sizeof state.modules[0].name, "%s", name);
+      state.module_count++; /* last: readers take no lock */
+    }
+  }
+  pthread_mutex_unlock (&state.lock);
+  return rc;
+}
+
 int
 log_set_levels (const char *spec)
 {
@@ -127,15 +149,7 @@ log_set_levels (const char *spec)
       continue;
     }
     *eq = 0;
-    pthread_mutex_lock (&state.lock);
-    int rc = 0;
-    if (state.module_count == MAX_MODULE_LEVELS || strlen (tok) >= sizeof state.modules[0].name)
-      rc = ERR_LIMIT;
-    else {
-      snprintf (state.modules[state.module_count].name, sizeof state.modules[0].name, "%s", tok);
-      state.modules[state.module_count++].level = level;
-    }
-    pthread_mutex_unlock (&state.lock);
+    int rc = set_module_level (tok, level);
     if (rc)
       return rc;
   }
@@ -191,10 +205,7 @@ log_line (enum log_level level, const char *module, const char *fmt, ...)
   va_end (ap);
   if (n >= (int) sizeof text)
     memcpy (text + sizeof text - 4, "...", 4);
-  /* One event is one line, whatever a file name contains. */
-  for (char *p = text; *p; p++)
-    if (*p == '\n' || *p == '\r')
-      *p = ' ';
+  text_clean (text); /* one event is one line, whatever a name contains */
   remember (level, text);
 
   if (state.target == LOG_TO_SYSLOG) {

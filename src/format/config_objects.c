@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/text.h"
 #include "format/json_priv.h"
 
 /* --- superblock --- */

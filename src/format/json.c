@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "format/json_priv.h"
 
 #define HEX_MAX 128 /* bytes; the longest is a slot's payload */
@@ -56,36 +57,6 @@ json_object_write (const json_t *obj, bool is_compact, struct buf *out)
   if (!is_compact)
     buf_put_u8 (out, '\n');
   return buf_error (out) ? buf_error (out) : rc < 0 ? ERR_NOMEM : 0;
-}
-
-/* How many bytes the character at S has; 0 for what is not UTF-8 (too long a spelling, half a pair,
- * beyond the last character). */
-static int
-utf8_length (const unsigned char *s)
-{
-  int n = s[0] < 0x80 ? 1 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : (s[0] & 0xf0) == 0xe0 ? 3 : 4;
-  if (n == 4 && (s[0] < 0xf0 || s[0] > 0xf4))
-    return 0;
-  for (int i = 1; i < n; i++)
-    if ((s[i] & 0xc0) != 0x80)
-      return 0;
-  if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] >= 0xa0)
-      || (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] >= 0x90))
-    return 0;
-  return n;
-}
-
-bool
-text_is_utf8 (const char *s)
-{
-  const unsigned char *u = (const unsigned char *) s;
-  while (*u) {
-    int n = utf8_length (u);
-    if (n == 0)
-      return false;
-    u += n;
-  }
-  return true;
 }
 
 bool

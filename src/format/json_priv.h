@@ -26,7 +26,6 @@ bool json_get_text (const json_t *obj, const char *key, char *out, size_t cap);
 /* Exactly N bytes in lower-case hex. */
 bool json_get_hex (const json_t *obj, const char *key, uint8_t *out, size_t n);
 bool text_is_plain (const char *s);
-bool text_is_utf8 (const char *s);
 
 int json_set_u64 (json_t *obj, const char *key, uint64_t v) WARN_UNUSED;
 int json_set_text (json_t *obj, const char *key, const char *s) WARN_UNUSED;

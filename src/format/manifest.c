@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "format/format_priv.h"
+#include "base/text.h"
 #include "format/json_priv.h"
 #include "format/pack.h"
 

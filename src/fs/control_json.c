@@ -3,6 +3,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 
+#include "base/text.h"
 #include "fs/control_priv.h"
 
 static void
@@ -11,12 +12,13 @@ set_u64 (json_t *o, const char *key, uint64_t v)
   json_object_set_new (o, key, json_integer ((json_int_t) v));
 }
 
-/* Text of others may not be UTF-8, which JSON cannot hold: then it is left out. */
+/* Text of others may not be UTF-8, which JSON cannot hold. */
 static void
 set_str (json_t *o, const char *key, const char *s)
 {
-  json_t *v = json_string (s);
-  json_object_set_new (o, key, v ? v : json_string (""));
+  char shown[2048];
+  json_object_set_new (o, key, json_string (text_is_utf8 (s) ? s
+                                            : text_show (s, shown, sizeof shown)));
 }
 
 static json_t *

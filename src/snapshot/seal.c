@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "snapshot/catalog.h"
 #include "snapshot/file.h"
 #include "snapshot/snap.h"
@@ -36,9 +37,12 @@ name_writers (struct snap *s, char *out, size_t cap)
   lock_assert_held (&s->lock);
   size_t n = 0;
   out[0] = 0;
-  for (struct file *f = s->files; f && n + 80 < cap; f = f->next)
-    n += (size_t) snprintf (out + n, cap - n, "%s%s", n ? ", " : "",
-                            f->inode->tmp_class ? f->inode->tmp_class : "(a file opened again)");
+  for (struct file *f = s->files; f && n + 80 < cap; f = f->next) {
+    char name[80]; /* one long name does not hide the others */
+    text_show (f->inode->tmp_class ? f->inode->tmp_class : "(a file opened again)", name,
+               sizeof name);
+    n += (size_t) snprintf (out + n, cap - n, "%s%s", n ? ", " : "", name);
+  }
 }
 
 /* Waits for the last writers to go; with force cuts them off. */
@@ -54,6 +58,7 @@ end_writing (struct snap *s)
       break;
   if (s->error)
     return s->error;
+  s->error_text[0] = 0; /* of an attempt before this one */
   if (s->writers && !(s->seal_flags & SEAL_FORCE)) {
     char names[200];
     name_writers (s, names, sizeof names);
@@ -371,9 +376,10 @@ snap_seal_run (struct snap *s)
               (unsigned long long) s->counts.dedup, (unsigned long long) s->counts.stored,
               (long long) ((clock_now () - begun) / NS_PER_MS));
   } else {
-    char why[sizeof s->error_text];
+    char why[sizeof s->error_text] = "";
     lock_take (&s->lock);
-    memcpy (why, s->error_text, sizeof why);
+    if (s->error) /* else it names open files: for status, not for the log */
+      memcpy (why, s->error_text, sizeof why);
     lock_release (&s->lock);
     log_err ("not sealed vault=%s snapshot=%s err=\"%s\"%s%s", s->vault->name, s->final.ts,
              err_str (rc), why[0] ? ": " : "", why);
