@@ -20,6 +20,7 @@ import os
 import random
 import stat
 import sys
+import threading
 
 libc = ctypes.CDLL(None, use_errno=True)
 AT_FDCWD = -100
@@ -259,6 +260,136 @@ def op_handle(m, dirs, files, others):
     return f'handle {key} {p!r} act={act} off={off} n={len(data)}', run
 
 
+def op_tmpfile(m, dirs, files, others):
+    """A file without a name, written, perhaps named at the end."""
+    p = m.rnd.choice(dirs)
+    q = os.path.join(m.rnd.choice(dirs), m.new_name())
+    data, off, is_named = m.data(m.size()), m.offset(), m.rnd.randrange(3)
+
+    def run(s):
+        fd = os.open(s.path(p) or '.', os.O_RDWR | os.O_TMPFILE, 0o640)
+        try:
+            os.write(fd, data)
+            os.pwrite(fd, data[:1000], off)
+            if is_named:
+                check(libc.linkat(AT_FDCWD, f'/proc/self/fd/{fd}'.encode(), AT_FDCWD,
+                                  os.fsencode(s.path(q)), 0x400))
+            return hashlib.blake2b(os.pread(fd, BIG, 0)).hexdigest(), os.fstat(fd).st_nlink
+        finally:
+            os.close(fd)
+    return f'tmpfile {p!r} {len(data)} off={off} as {q!r} {is_named}', run
+
+
+def op_writers(m, dirs, files, others):
+    """Several threads write ranges of one file that do not overlap, one more syncs it."""
+    p, count, base = m.rnd.choice(files), m.rnd.randrange(2, 6), m.offset()
+    span = m.rnd.choice([3000, 70000, 300000])
+    work = [[(base + k * span + a, m.data(min(b, span - a))) for a, b in
+             [(m.rnd.randrange(span), m.rnd.choice([10, 4096, 20000, span])) for _ in range(4)]]
+            for k in range(count)]
+    is_synced = m.rnd.randrange(2)
+
+    def run(s):
+        fds = [os.open(s.path(p), os.O_WRONLY if k % 2 else os.O_RDWR) for k in range(count)]
+        failed = []
+
+        def write(k):
+            try:
+                for off, data in work[k]:
+                    for a in range(0, len(data), 50000):
+                        piece = data[a:a + 50000]
+                        if os.pwrite(fds[k], piece, off + a) != len(piece):
+                            failed.append('short')
+            except OSError as e:
+                failed.append(errno.errorcode[e.errno])
+        threads = [threading.Thread(target=write, args=(k,)) for k in range(count)]
+        for t in threads:
+            t.start()
+        if is_synced:
+            os.fsync(fds[0])
+        for t in threads:
+            t.join()
+        for fd in fds:
+            os.close(fd)
+        return sorted(failed), os.stat(s.path(p)).st_size
+    return f'writers {p!r} {count} base={base} span={span} synced={is_synced}', run
+
+
+def op_seek(m, dirs, files, others):
+    """What is said to be a hole reads as zeros; data and holes alternate and end at the end."""
+    p = m.rnd.choice(files)
+
+    def run(s):
+        fd = os.open(s.path(p), os.O_RDONLY)
+        try:
+            size, at = os.fstat(fd).st_size, 0
+            while at < size:
+                try:
+                    data = os.lseek(fd, at, os.SEEK_DATA)
+                except OSError as e:
+                    if e.errno != errno.ENXIO:
+                        raise
+                    data = size
+                for off in range(at, data, 1 << 20):
+                    if os.pread(fd, min(1 << 20, data - off), off).strip(b'\0'):
+                        return f'a hole at {at}-{data} that has data'
+                if data == size:
+                    break
+                at = os.lseek(fd, data, os.SEEK_HOLE)
+                if at <= data:
+                    return f'a hole at {at} where data is'
+            return size
+        finally:
+            os.close(fd)
+    return f'seek {p!r}', run
+
+
+def op_append_twice(m, dirs, files, others):
+    """Two handles with O_APPEND, in turn."""
+    p, sizes = m.rnd.choice(files), [m.rnd.choice([1, 500, 5000, 140000]) for _ in range(6)]
+    data = [m.data(n) for n in sizes]
+
+    def run(s):
+        fds = [os.open(s.path(p), os.O_APPEND | f) for f in (os.O_WRONLY, os.O_RDWR)]
+        for k, piece in enumerate(data):
+            os.write(fds[k % 2], piece)
+        for fd in fds:
+            os.close(fd)
+        return os.stat(s.path(p)).st_size
+    return f'append_twice {p!r} {sizes}', run
+
+
+def op_map_hole(m, dirs, files, others):
+    """A mapping that is written while the file below it is cut, grown and punched by calls."""
+    p, acts = m.rnd.choice(files), [m.rnd.randrange(4) for _ in range(4)]
+    at = [m.rnd.random() for _ in range(4)]
+    data = m.data(m.rnd.choice([10, 4096, 9000]))
+
+    def run(s):
+        fd = os.open(s.path(p), os.O_RDWR)
+        try:
+            size = os.fstat(fd).st_size
+            if size < 20000:
+                os.ftruncate(fd, 20000)
+                size = 20000
+            with mmap.mmap(fd, size) as area:
+                for act, where in zip(acts, at):
+                    off = int(where * (size - len(data)))
+                    if act == 0:
+                        area[off:off + len(data)] = data
+                    elif act == 1:
+                        fallocate(fd, KEEP_SIZE | PUNCH_HOLE, off, len(data))
+                    elif act == 2:
+                        os.pwrite(fd, data[::-1], off)
+                    else:
+                        os.ftruncate(fd, off)
+                        os.ftruncate(fd, size)
+                return hashlib.blake2b(area[:]).hexdigest()
+        finally:
+            os.close(fd)
+    return f'map_hole {p!r} {acts} n={len(data)}', run
+
+
 def op_truncate(m, dirs, files, others):
     p, n = m.rnd.choice(files), m.offset()
     return f'truncate {p!r} {n}', lambda s: os.truncate(s.path(p), n)
@@ -405,10 +536,22 @@ def op_fsync(m, dirs, files, others):
 OPS = ([op_create] * 8 + [op_write] * 8 + [op_handle] * 6 + [op_read] * 3 + [op_mkdir] * 3
        + [op_remove] * 4 + [op_rename] * 5 + [op_truncate] * 3 + [op_fallocate] * 3
        + [op_direct] * 2 + [op_map] * 2 + [op_copy_range] * 2 + [op_link] * 2
-       + [op_symlink, op_mknod, op_chmod]
+       + [op_symlink, op_mknod, op_chmod, op_tmpfile, op_writers, op_seek, op_append_twice]
+       + [op_map_hole]
        + [op_chown, op_utime, op_xattr, op_xattr, op_fsync])
 NEED_FILE = {op_write, op_handle, op_read, op_truncate, op_fallocate, op_direct, op_map,
-             op_copy_range, op_link}
+             op_copy_range, op_link, op_writers, op_seek, op_append_twice, op_map_hole}
+
+
+def has_tmpfile(side):
+    """libfuse before 3.17 refuses it: then there is nothing to compare."""
+    try:
+        os.close(os.open(side.root, os.O_RDWR | os.O_TMPFILE))
+    except OSError as e:
+        if e.errno == errno.EOPNOTSUPP:
+            return False
+        raise
+    return True
 
 
 def outcome(run, side):
@@ -420,9 +563,10 @@ def outcome(run, side):
 
 def run_all(ref, mounted, args):
     m = Model(args.seed)
+    ops = OPS if has_tmpfile(mounted) else [op for op in OPS if op != op_tmpfile]
     for i in range(args.ops):
         dirs, files, others = m.tree(ref)
-        op = m.rnd.choice(OPS)
+        op = m.rnd.choice(ops)
         if (op in NEED_FILE and not files) or (len(dirs) == 1 and op not in NEED_FILE):
             op = op_create if m.rnd.randrange(2) else op_mkdir
         text, run = op(m, dirs, files, others)
