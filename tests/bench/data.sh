@@ -75,3 +75,11 @@ data_innodb () {
     > "$work/data/innodb-changed-$size"
   note "innodb: $(cat "$work/data/innodb-changed-$size")"
 }
+
+# All that the chosen rows need, so that a run makes nothing.
+prepare_data () {
+  case " $rows " in *\ random\ * | *\ s3-write\ *) data_once random data_random ;; esac
+  case " $rows " in *\ binaries\ *) data_once binaries data_binaries ;; esac
+  case " $rows " in *\ innodb\ *) data_once innodb data_innodb ;; esac
+  case " $rows " in *\ small\ * | *\ s3-small\ *) data_once small data_small ;; esac
+}

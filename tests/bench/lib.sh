@@ -64,3 +64,86 @@ wait_for () {
   note "waited in vain for: $*"
   return 1
 }
+
+# --- a run: its rows, what of them is done, and what is left of the time
+
+# Rows that are about memory, rates and answers, not about noise: once is enough.
+once_rows=" stalled throttle memory pagefile "
+# Peers that no bar is about: once, after everything else.
+extra_peers=" cp rustic s3ql random/borg-zstd binaries/borg-lz4 innodb/borg-lz4 "
+is_extra () { [[ "$extra_peers" == *" $1 "* || "$extra_peers" == *" $row/$1 "* ]]; }
+
+# Is the peer asked for, there, of this pass, not done yet, and is there time?
+wanted () {
+  peer_has "$1" && [[ " $peers " == *" $1 "* ]] || return 1
+  if is_extra "$1"; then [ $pass = extra ]; else [ $pass = bars ]; fi || return 1
+  ! grep -qxF "$row $repeat $1" "$out/done" || return 1
+  [ -z "$deadline" ] || [ $SECONDS -lt "$deadline" ] || { cut=1; return 1; }
+}
+mark_done () { echo "$row $repeat $peer" >> "$out/done"; }
+needs_s3 () { [[ " $rows " =~ \ (s3-[a-z]*|throttle|stalled)\  ]]; }
+row_is_wanted () {
+  local p
+  [[ $repeat = 1 || "$once_rows" != *" $row "* ]] || return 1
+  for p in $peers; do ! wanted "$p" || return 0; done
+  return 1
+}
+
+run_rows () {
+  local name start
+  for name in $rows; do
+    row=$name
+    row_is_wanted || continue
+    note "== $row, $1"
+    start=$SECONDS
+    case $row in
+    random | binaries | innodb | small | listing | reread | stalled | throttle | memory | \
+      pagefile | s3-write | s3-read | s3-small | s3-fsync) "row_${row//-/_}" ;;
+    *) die "no such row: $row" ;;
+    esac
+    note "== $row took $((SECONDS - start)) s"
+    report > "$out/table.txt"
+  done
+}
+report () { python3 "$here/report.py" "$results" "$out/machine.txt" "$out/results.json"; }
+
+# A fresh run, or the last one without what it left half done.
+resume_or_start () {
+  [ -n "$resume" ] && [ -s "$results" ] || : > "$out/done"
+  [ -s "$results" ] || : > "$results"
+  jq -c --rawfile done "$out/done" '($done | split ("\n")) as $d
+    | select ("\(.row) \(.repeat) \(.peer)" as $k | $d | index ($k))' "$results" \
+    > "$results.tmp"
+  mv "$results.tmp" "$results"
+}
+
+# What a run that was killed left: mounts, and a data set in use.
+put_back () {
+  awk -v a="$work/peers/" -v b="$root$work/peers/" \
+    'index ($5, a) == 1 || index ($5, b) == 1 { print $5 }' /proc/self/mountinfo | sort -u |
+    while read -r m; do umount -l "$m" 2> /dev/null || :; done
+  find "$work/peers" -maxdepth 2 -name mnt -exec chattr -i {} + 2> /dev/null || :
+  [ -e "$work/src/.set" ] || return 0
+  [ ! -d "$work/src/set" ] || mv "$work/src/set" "$work/data/$(cat "$work/src/.set")"
+  rm "$work/src/.set"
+}
+
+clean_up () {
+  trap - EXIT INT TERM
+  [ ! -d "$work/peers/coffer/mnt" ] || (dir=$work/peers/coffer && coffer_umount --force) || :
+  stalled_down
+  s3_down
+  put_back
+}
+
+machine () {
+  local p
+  echo "machine: $(nproc) x $(awk '/model name/ { sub (/.*: /, ""); print; exit }' /proc/cpuinfo)"
+  echo "memory: $(awk '/MemTotal/ { printf "%.0f GiB", $2 / 1048576 }' /proc/meminfo)"
+  echo "kernel: $(uname -r)"
+  echo "file system: $(stat -f -c %T "$work")"
+  echo "load at the start: $(cut -d ' ' -f 1-3 /proc/loadavg)"
+  echo "date: $(date -u +%FT%TZ)"
+  echo "size: $size, repeats: $repeats"
+  for p in $peers; do ! peer_has "$p" || echo "$p: $(peer_version "$p" | head -n 1)"; done
+}

@@ -128,7 +128,35 @@ coffer_mount () {
   vault=$(echo "$dir"/mnt/*/)bench
   [ -d "$vault" ] || mkdir "$vault"
 }
-coffer_umount () { ! mountpoint -q "$dir/mnt" || "$coffer" umount "$dir/mnt"; }
+coffer_umount () {
+  mountpoint -q "$dir/mnt" || return 0
+  daemon_peak
+  "$coffer" umount "$@" "$dir/mnt"
+}
+# The most memory the daemon ever held, as the kernel counts it: VmHWM, libraries included.
+daemon_pid () {
+  local p
+  for p in $(cat "/sys/fs/cgroup/cpuacct/$group/cgroup.procs" \
+    "/sys/fs/cgroup/$group/cgroup.procs" 2> /dev/null); do
+    [ "$(readlink "/proc/$p/exe")" != "$coffer" ] || { echo "$p"; return 0; }
+  done
+  return 1
+}
+peak_of () { awk '/^VmHWM/ { print $2 * 1024 }' "/proc/$1/status"; }
+daemon_peak () {
+  local p
+  p=$(daemon_pid) || return 0
+  fact daemon peak_rss "$(peak_of "$p")"
+}
+# metric NAME [TEXT]: the sum of a counter's values, of those whose label holds TEXT.
+metric () {
+  awk -v m="$1" -v t="${2:-}" '($1 == m || index ($1, m "{") == 1) && index ($1, t) {
+    n += $2 } END { printf "%.0f\n", n }' "$dir/mnt/.coffer/metrics"
+}
+store_requests () {
+  echo $(($(metric coffer_region_puts_total) + $(metric coffer_region_gets_total) +
+    $(metric coffer_region_lists_total)))
+}
 coffer_init () {
   "$coffer" init --key-file "$dir/key" "$(coffer_url)" > "$work/log" 2>&1 && coffer_mount
 }
@@ -137,8 +165,8 @@ coffer_ts () { printf '20260101T%06dZ' "$1"; }
 coffer_save () {
   local t
   t=$vault/$(coffer_ts "$1")
-  printf 'mkdir %q && cp -a %q/. %q && %q seal %q' "$t.partial" "$2" "$t.partial" "$coffer" \
-    "$t.partial"
+  printf "mkdir %q && ${copy:-cp -a} %q/. %q && %q seal %q" "$t.partial" "$2" "$t.partial" \
+    "$coffer" "$t.partial"
 }
 coffer_stored () { size_of "$dir/repo"; }
 coffer_restore () { printf 'cp -a %q/. %q' "$vault/$(coffer_ts "$1")" "$2"; }

@@ -67,7 +67,10 @@ for_s3_peers () {
     mkdir -p "$dir"
     inside_env="$base_env RESTIC_PASSWORD=bench RESTIC_CACHE_DIR=$dir/cache"
     group_new "$peer"
-    $steps || { note "$row: $peer gave up"; failures=$((failures + 1)); }
+    if $steps; then mark_done; else
+      note "$row: $peer gave up"
+      failures=$((failures + 1))
+    fi
     [ "$peer" != coffer ] || coffer_end
     group_end || failures=$((failures + 1))
     s3_empty "$peer"
