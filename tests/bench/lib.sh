@@ -129,9 +129,13 @@ put_back () {
 }
 
 clean_up () {
+  local p
   trap - EXIT INT TERM
-  [ ! -d "$work/peers/coffer/mnt" ] || (dir=$work/peers/coffer && coffer_umount --force) || :
-  stalled_down
+  # What a mount still has to send waits for its store; here it is thrown away.
+  if dir=$work/peers/coffer && mountpoint -q "$dir/mnt"; then
+    p=$(daemon_pid) || p=''
+    timeout 15 "$coffer" umount --force "$dir/mnt" > /dev/null 2>&1 || [ -z "$p" ] || kill -KILL "$p"
+  fi
   s3_down
   put_back
 }

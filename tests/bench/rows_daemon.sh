@@ -103,24 +103,17 @@ reads () { metric coffer_requests_total '"read"'; }
 row_reread () { for_peers reread_steps coffer; }
 
 # --- stalled: a store takes requests and says nothing.  What goes on in the database meanwhile?
-stalled_pid=''
-stalled_down () {
-  [ -z "$stalled_pid" ] || kill "$stalled_pid" 2> /dev/null || :
-  stalled_pid=''
-}
 stalled_steps () {
   local rules=$work/stalled.rules rc=0
   : > "$rules"
-  python3 "$here/../lib/faultproxy.py" 19703 19701 "$rules" > "$work/stalled.log" 2>&1 &
-  stalled_pid=$!
-  wait_for 10 grep -q ready "$work/stalled.log" || return 1
+  relay python3 "$here/../lib/faultproxy.py" 19703 19701 "$rules"
+  wait_for 10 grep -q ready "$work/relay.log" || return 1
   coffer_extra=stall-timeout=10s coffer_s3_init 127.0.0.1:19703 || return 1
   mkdir "$vault/$(coffer_ts 1).partial"
   "$bin/writeload" -z 1M "$vault/$(coffer_ts 1).partial" > "$work/log" &&
     "$coffer" seal "$vault/$(coffer_ts 1).partial" > "$work/log" 2>&1 || return 1
   stalled_while seal 2 "$coffer" seal "$vault/$(coffer_ts 2).partial" || rc=1
   stalled_while mv 4 mv -T "$vault/$(coffer_ts 4).partial" "$vault/$(coffer_ts 4)" || rc=1
-  stalled_down
   return $rc
 }
 # stalled_while NAME N COMMAND...: COMMAND commits snapshot N while the store is stalled.

@@ -8,8 +8,24 @@
 s3_bucket=coffer-bench
 s3_pids=()
 
+# relay PROGRAM ARGS...: in the background, until s3_down or the next run
+relay () {
+  "$@" >> "$work/relay.log" 2>&1 &
+  s3_pids+=($!)
+  echo "$!" >> "$work/relay.pids"
+}
+stale_relays () {
+  local p
+  [ -e "$work/relay.pids" ] || return 0
+  while read -r p; do
+    ! grep -qaE 'flowmeter|delayproxy|faultproxy' "/proc/$p/cmdline" 2> /dev/null || kill "$p"
+  done < "$work/relay.pids"
+  rm "$work/relay.pids"
+}
 s3_up () {
   local server=${BENCH_S3:-} minio=$here/../lib/servers/minio.sh
+  stale_relays
+  : > "$work/relay.log"
   if [ -z "$server" ]; then
     export COFFER_SERVERS=$work/servers
     [ ! -e "$work/s3/minio.pid" ] || "$minio" stop "$work/s3" # of a run that was killed
@@ -27,10 +43,8 @@ s3_up () {
   fi
   export AWS_REGION=us-east-1
   base_env+=" AWS_ACCESS_KEY_ID=$AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY=$AWS_SECRET_ACCESS_KEY"
-  "$bin/flowmeter" -l 19701 -t "${server#http://}" -o "$work/flow" > "$work/relay.log" 2>&1 &
-  s3_pids+=($!)
-  "$bin/../lib/delayproxy" 19702 19701 20 >> "$work/relay.log" 2>&1 &
-  s3_pids+=($!)
+  relay "$bin/flowmeter" -l 19701 -t "${server#http://}" -o "$work/flow"
+  relay "$bin/../lib/delayproxy" 19702 19701 20
   s3_direct=127.0.0.1:19701 s3_delayed=127.0.0.1:19702
   base_env+=" RCLONE_CONFIG_S3_TYPE=s3 RCLONE_CONFIG_S3_PROVIDER=Minio"
   base_env+=" RCLONE_CONFIG_S3_ENV_AUTH=true"
@@ -42,6 +56,7 @@ s3_down () {
   local p
   for p in "${s3_pids[@]}"; do kill "$p" 2> /dev/null && wait "$p" 2> /dev/null; done
   s3_pids=()
+  rm -f "$work/relay.pids"
   [ ! -e "$work/s3/minio.pid" ] || "$here/../lib/servers/minio.sh" stop "$work/s3"
 }
 
