@@ -131,10 +131,12 @@ put_back () {
 clean_up () {
   local p
   trap - EXIT INT TERM
+  set +e
   # What a mount still has to send waits for its store; here it is thrown away.
   if dir=$work/peers/coffer && mountpoint -q "$dir/mnt"; then
     p=$(daemon_pid) || p=''
-    timeout 15 "$coffer" umount --force "$dir/mnt" > /dev/null 2>&1 || [ -z "$p" ] || kill -KILL "$p"
+    timeout 15 "$coffer" umount --force "$dir/mnt" > /dev/null 2>&1 || [ -z "$p" ] ||
+      kill -KILL "$p"
   fi
   s3_down
   put_back

@@ -59,7 +59,10 @@ memory_steps () {
   measure_outside "seal" 0 "$coffer" seal "$t" || return 1
   peer_cold
   measure_outside "find" 0 sh -c "find ${t%.partial} -type f | wc -l" || return 1
-  [ "$(cat "$work/log")" = $((memory_files + 64)) ] || { note "find saw $(cat "$work/log")"; return 1; }
+  [ "$(cat "$work/log")" = $((memory_files + 64)) ] || {
+    note "find saw $(cat "$work/log") files"
+    return 1
+  }
 }
 row_memory () { for_peers memory_steps coffer; }
 

@@ -54,7 +54,7 @@ s3_up () {
 }
 s3_down () {
   local p
-  for p in "${s3_pids[@]}"; do kill "$p" 2> /dev/null && wait "$p" 2> /dev/null; done
+  for p in "${s3_pids[@]}"; do kill "$p" 2> /dev/null && wait "$p" 2> /dev/null || :; done
   s3_pids=()
   rm -f "$work/relay.pids"
   [ ! -e "$work/s3/minio.pid" ] || "$here/../lib/servers/minio.sh" stop "$work/s3"
@@ -192,7 +192,7 @@ s3_small_steps () {
     wall+=("$(jq .wall "$work/cost.json")")
     [ $at = direct ] || fact restore fetched_of_stored \
       "$(jq -n "$(($(s3_flow down) - before)) / $stored")"
-    same "$work/src/set" "$work/restored" || return 1
+    [ "$repeat" != 1 ] || same "$work/src/set" "$work/restored" || return 1
   done
   fact restore wall_of_undelayed "$(jq -n "${wall[1]} / ${wall[0]}")"
   rm -rf "$work/restored"

@@ -15,7 +15,8 @@
 set -euo pipefail
 here=$(dirname "$(realpath "$0")")
 top=$(realpath "$here/../..")
-row='' peer='' repeat=1 failures=0 pass=bars deadline='' cut='' set='' bytes=0 vault='' dir='' group='' outside=''
+pass=bars deadline='' cut=''
+row='' peer='' repeat=1 failures=0 set='' bytes=0 vault='' dir='' group='' outside=''
 . "$here/lib.sh"
 . "$here/data.sh"
 . "$here/peers.sh"

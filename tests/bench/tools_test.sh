@@ -8,6 +8,8 @@
 #   gendata    the same seed gives the same bytes, on every machine
 #   windows.py finds a burst of 100 ms, a wrong mean, and the moment of a change
 #   pages.py   counts changed pages
+#   pagefile.py sees a page that is not the one written, and data where a hole was
+#   report.py  a bar is met, missed or not measured; the minimum of the repeats counts
 . "$(dirname "$0")/../lib/functions.sh"
 requires rsync jq python3 setfacl
 requires_root
@@ -90,8 +92,56 @@ pages_counts () {
     '[0.0156,0.0625,0.5]'
 }
 
+pagefile_compares () {
+  local f=$TESTDIR/huge at
+  python3 "$here/pagefile.py" write "$f" 1 $$ > "$TESTDIR/seen"
+  jq -e '.peak_rss > 0 and .peak_rss_at_1tib >= .peak_rss' "$TESTDIR/seen" > /dev/null ||
+    fail "$(cat "$TESTDIR/seen")"
+  [ "$(($(stat -c %b "$f") * 512))" -lt $((700 << 20)) ] || fail "no holes were left"
+  python3 "$here/pagefile.py" read "$f" 1
+  # 1,000 of the 8,192 places are looked at: an error in every page, then in every hole, is seen.
+  for at in 100 100000; do
+    cp --sparse=always "$f" "$f.bad"
+    python3 -c 'import os, sys
+fd = os.open(sys.argv[1], os.O_WRONLY)
+for i in range(8192):
+    os.pwrite(fd, b"x", i * 131072 + int(sys.argv[2]))' "$f.bad" $at
+    ! python3 "$here/pagefile.py" read "$f.bad" 1 2> /dev/null || fail "not seen: byte $at"
+  done
+}
+
+report_judges () {
+  local bars=$TESTDIR/bars
+  echo "size: test" > "$TESTDIR/machine"
+  cat > "$TESTDIR/results" <<'JSON'
+{"row":"random","step":"write","peer":"restic","repeat":1,"bytes":1073741824,"wall":9,"cpu":9}
+{"row":"random","step":"write","peer":"restic","repeat":2,"bytes":1073741824,"wall":6,"cpu":10}
+{"row":"random","step":"write","peer":"coffer","repeat":1,"bytes":1073741824,"wall":3.1,"cpu":4}
+{"row":"random","step":"write","peer":"coffer","repeat":2,"bytes":1073741824,"wall":8,"cpu":3}
+{"row":"random","step":"daemon","peer":"coffer","repeat":1,"peak_rss":100000000}
+{"row":"random","step":"daemon","peer":"coffer","repeat":2,"peak_rss":300000000}
+{"row":"random","step":"daemon","peer":"coffer","repeat":2,"peak_rss":1000}
+{"row":"reread","step":"second read","peer":"coffer","repeat":1,"reads":0}
+JSON
+  python3 "$here/report.py" "$TESTDIR/results" "$TESTDIR/machine" "$TESTDIR/out.json" > "$bars"
+  grep -q 'random write: cpu at most 0.42 of restic .* met 0.33' "$bars" || fail "$(cat "$bars")"
+  grep -q 'random write: wall at most 0.5 of restic .* MISSED 0.52' "$bars" ||
+    fail "$(cat "$bars")"
+  grep -q 'random write: cpu at most 0.65 of borg-lz4 .* not measured' "$bars" ||
+    fail "$(cat "$bars")"
+  grep -q 'reads at most 0 .* met 0' "$bars" || fail "$(cat "$bars")"
+  grep -q 'memory at most 256 MiB; most in random .*MISSED 286' "$bars" || fail "$(cat "$bars")"
+  grep -q '^innodb' "$bars" && fail "a bar of a row that was not run"
+  echo '{"row":"random","step":"verify","peer":"coffer","repeat":1,"differs":1}' \
+    >> "$TESTDIR/results"
+  python3 "$here/report.py" "$TESTDIR/results" "$TESTDIR/machine" "$TESTDIR/out.json" |
+    grep -q 'is what was saved .*MISSED: random (coffer)' || fail "a difference goes unseen"
+}
+
 floor_keeps_a_tree
 cgrun_counts_daemons
 gendata_repeats
 windows_sees
 pages_counts
+pagefile_compares
+report_judges
