@@ -351,7 +351,7 @@ open_unit (struct sealer *s, const struct vault_keys *k, int type, const uint8_t
   return rc < 0 ? rc : (int) f.plain_len;
 }
 
-/* Decrypts what READ gives, of which the first HAVE bytes are at `packed`: to `packed` where it must
+/* Decrypts what READ gives, of which the first HAVE bytes are at `packed`: there too where it must
  * be decompressed, else to OUT.  Each step but the last ends before the tag. */
 static int
 decrypt_from (struct sealer *s, const struct vault_keys *k, const struct frame *f,

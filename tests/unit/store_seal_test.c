@@ -137,7 +137,7 @@ steps_open_the_same (void **state)
   struct fixture *f = *state;
   const size_t step = 128u << 10;
   for (size_t i = 0; i < 3 * 48; i++) {
-    size_t len = (i / 48 + 1) * step - 48 + i % 48; /* of the sealed unit: about the tag and frame */
+    size_t len = (i / 48 + 1) * step - 48 + i % 48; /* of the sealed unit: about tag and frame */
     size_t n = len + 24 - UNIT_OVERHEAD;
     fill_random (f->bytes, n);
     assert_int_equal (round_trip (f, UNIT_DATA, n, 0), n + UNIT_OVERHEAD);
