@@ -9,7 +9,7 @@
 #include "base/lock.h"
 #include "blob/http.h"
 
-#define HTTP_IDLE_MAX 32 /* above the number of uploads and fetches that run at once */
+#define HTTP_IDLE_MAX 40 /* above the number of uploads and fetches that run at once */
 
 /* One connection; used by one thread at a time. */
 struct http_conn {

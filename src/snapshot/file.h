@@ -61,7 +61,7 @@ int filedata_read (struct inode *i, uint64_t off, size_t *len, uint8_t *out,
                    unsigned *count) WARN_UNUSED;
 int filedata_seek (struct inode *i, uint64_t off, bool is_hole, uint64_t *out) WARN_UNUSED;
 
-/* Loads placed extents of an open or sealed tree into OUT (read.c). */
+/* Loads placed extents of an open or sealed tree into OUT (read.c); FLAGS are the reader's. */
 int snap_load (struct vault *v, const struct read_piece *pieces, unsigned count, uint64_t base,
                unsigned flags,
                uint8_t *out) WARN_UNUSED;

@@ -157,7 +157,7 @@ start (struct mount *m)
   struct pipeline_opts line = { .sealers = m->opts.sealer_threads };
   int rc = pipeline_new (&line, &m->line);
   struct reader_limits limits = { .decoded_bytes = 32u << 20, .raw_bytes = 32u << 20,
-                                  .fetch_threads = 16,
+                                  .fetch_threads = 32,
                                   .decode_threads = 2 };
   if (rc == 0)
     rc = reader_new (&limits, &m->reader);

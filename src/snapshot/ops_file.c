@@ -201,7 +201,8 @@ mount_read (struct mount *m, struct file *f, uint64_t off, size_t len, unsigned 
     size_t n = len - *got;
     int rc = filedata_read (f->inode, off + *got, &n, out + *got, pieces, &count);
     if (rc == 0 && n && count)
-      rc = snap_load (f->snap->vault, pieces, count, off + *got, flags, out + *got);
+      rc = snap_load (f->snap->vault, pieces, count, off + *got,
+                      flags & MOUNT_NOWAIT ? READER_NOWAIT : 0, out + *got);
     if (rc)
       return rc;
     if (n == 0)

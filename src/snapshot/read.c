@@ -63,8 +63,7 @@ snap_load (struct vault *v, const struct read_piece *pieces, unsigned count, uin
   }
   if (n == 0)
     return 0;
-  int rc = reader_load (v->region->mount->reader, wants, n, flags & MOUNT_NOWAIT ? READER_NOWAIT
-                        : 0, views);
+  int rc = reader_load (v->region->mount->reader, wants, n, flags, views);
   if (rc)
     return rc;
   for (unsigned i = 0; i < n; i++) {
@@ -137,8 +136,7 @@ snap_pin (struct vault *v, const struct read_piece *pieces, unsigned count, uint
     return ERR_NOMEM;
   p->pub = (struct pinned){ .len = len, .iov = p->iov };
   p->view_count = 0;
-  int rc = count ? reader_load (v->region->mount->reader, wants, count,
-                                flags & MOUNT_NOWAIT ? READER_NOWAIT : 0, p->views) : 0;
+  int rc = count ? reader_load (v->region->mount->reader, wants, count, flags, p->views) : 0;
   if (rc == 0)
     p->view_count = count;
   uint64_t at = base;

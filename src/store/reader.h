@@ -53,7 +53,7 @@ struct reader_cache {
 struct reader_limits {
   size_t decoded_bytes; /* 32 MiB */
   size_t raw_bytes;     /* 32 MiB, read-ahead and GETs in flight included */
-  int fetch_threads;    /* 16 */
+  int fetch_threads;    /* 32: a quarter is kept for the foreground */
   int decode_threads;   /* 2: decrypt and decompress ahead */
 };
 

@@ -266,6 +266,16 @@ walk_step (struct reader *r, struct reader_source *src, const uint8_t pack[PACK_
     walk_ahead (r, w);
 }
 
+bool
+walk_is_before (const struct reader *r, const struct reader_source *src,
+                const uint8_t pack[PACK_NAME_LEN], uint32_t end)
+{
+  for (const struct walk *w = r->walks; w < r->walks + WALKS; w++)
+    if (is_of (w, src, pack))
+      return w->next < end + READER_GAP;
+  return false;
+}
+
 void
 walk_wasted (struct reader *r, const struct raw *raw)
 {

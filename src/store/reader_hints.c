@@ -8,6 +8,7 @@
 #include "base/clock.h"
 
 #define HINT_STALE_NS (10 * NS_PER_S)
+#define HINT_REACH 64      /* so many hints are looked through for one GET */
 #define HINT_ROOM (256u << 10) /* less room than this is not worth a look */
 
 static uint16_t *
@@ -77,22 +78,34 @@ most_of (const struct chunk_want *w)
   return is_local (w->src) ? READER_AHEAD_GET_LOCAL : READER_AHEAD_GET;
 }
 
-/* How many hints from the first on go into one GET: neighbours in one pack, in order, not known. */
-static uint32_t
-group (struct reader *r, uint32_t *len)
+struct group {
+  uint32_t lo, hi; /* of the pack */
+  uint32_t n, at[HINT_REACH];
+};
+
+/* What one GET fetches: the first hint, and of those soon after it what lies beside it in its pack,
+ * before or behind: several sealers and lanes fill packs, so neighbours of a file may be swapped
+ * there, or have others between them. */
+static void
+group (struct reader *r, struct group *g)
 {
   const struct chunk_want *first = &hint_at (r, 0)->want;
-  uint32_t end = first->ref.off + first->ref.sealed_len, k = 1;
-  for (; k < r->hint_count; k++) {
-    const struct chunk_want *w = &hint_at (r, k)->want;
-    if (w->src != first->src || memcmp (w->pack, first->pack, PACK_NAME_LEN) != 0
-        || w->ref.off < end || w->ref.off - end > READER_GAP
-        || w->ref.off + w->ref.sealed_len - first->ref.off > most_of (first) || is_known (r, w))
-      break;
-    end = w->ref.off + w->ref.sealed_len;
+  uint32_t most = most_of (first);
+  *g = (struct group){ .lo = first->ref.off, .hi = first->ref.off + first->ref.sealed_len, .n = 1 };
+  for (uint32_t i = 1; i < r->hint_count && i < HINT_REACH; i++) {
+    const struct chunk_want *w = &hint_at (r, i)->want;
+    if (w->src != first->src || memcmp (w->pack, first->pack, PACK_NAME_LEN) != 0)
+      continue;
+    uint32_t off = w->ref.off, end = w->ref.off + w->ref.sealed_len;
+    uint32_t lo = off < g->lo ? off : g->lo, hi = end > g->hi ? end : g->hi;
+    bool is_beside = off >= g->hi ? off - g->hi <= READER_GAP
+                                  : end <= g->lo && g->lo - end <= READER_GAP;
+    if (!is_beside || hi - lo > most || is_known (r, w))
+      continue;
+    g->lo = lo;
+    g->hi = hi;
+    g->at[g->n++] = i;
   }
-  *len = end - first->ref.off;
-  return k;
 }
 
 static void
@@ -121,19 +134,23 @@ hints_place (struct reader *r)
       hints_pop (r, 1);
       continue;
     }
-    uint32_t len, k = group (r, &len), most = most_of (&h->want);
+    struct group g;
+    group (r, &g);
+    uint32_t len = g.hi - g.lo, most = most_of (&h->want);
     /* Small, the last, and much is ahead of it: what follows it may be named yet. */
-    if (k == r->hint_count && len < most / 2 && h->front >= 2 * most
+    if (g.at[g.n - 1] == r->hint_count - 1 && len < most / 2 && h->front >= 2 * most
         && r->raw_ahead_bytes + r->ahead_bytes >= 2 * most)
       return;
     if (!raw_ahead_room (r, len))
       return;
-    struct raw *raw = raw_new (r, &h->want, h->want.ref.off, len, k, true);
+    struct raw *raw = raw_new (r, &h->want, g.lo, len, g.n, true);
     if (!raw)
       return;
-    for (uint32_t i = 0; i < k; i++)
-      raw_unit (raw, &hint_at (r, i)->want);
-    hints_pop (r, k);
+    for (uint32_t i = 0; i < g.n; i++) {
+      raw_unit (raw, &hint_at (r, g.at[i])->want);
+      hint_clear (r, hint_at (r, g.at[i]));
+    }
+    hints_pop (r, 1);
     fetch_queue (r, raw);
   }
 }

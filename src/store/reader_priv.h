@@ -28,7 +28,7 @@
 #include "store/reader.h"
 #include "store/seal.h"
 
-#define READER_AHEAD_GET (2u << 20)       /* over a network: several of these in flight */
+#define READER_AHEAD_GET (2u << 20)       /* over a network: many of these in flight */
 #define READER_AHEAD_GET_LOCAL (1u << 20) /* ... from a local store: a unit of work for a decoder */
 #define READER_FRONT (4u << 20)           /* with so much ahead, small pieces wait for more */
 #define READER_STALE_NS 8000000000LL      /* read ahead and not wanted for so long: may go */
@@ -278,6 +278,9 @@ void ahead_resume (struct reader *r);
 /* A foreground read of [off, end) that hints had not announced. */
 void walk_step (struct reader *r, struct reader_source *src, const uint8_t pack[PACK_NAME_LEN],
                 uint32_t off, uint32_t end);
+/* Is a reader on its way to END of PACK, or so little past it that he may still come back? */
+bool walk_is_before (const struct reader *r, const struct reader_source *src,
+                     const uint8_t pack[PACK_NAME_LEN], uint32_t end);
 /* Bytes read for a window went unused. */
 void walk_wasted (struct reader *r, const struct raw *raw);
 void walks_forget (struct reader *r, const struct reader_source *src);

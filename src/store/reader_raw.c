@@ -212,21 +212,24 @@ raw_free (struct reader *r, struct raw *raw)
     pthread_cond_broadcast (&r->memory);
 }
 
-/* The oldest READY one nobody refers to; read-ahead takes only what is stale. */
+/* The oldest READY one nobody refers to.  What was read ahead lately is *is_dear: read-ahead does
+ * not take it, and the last of it goes first, for the first is used next. */
 static struct raw *
-raw_evictable (struct reader *r, bool is_ahead)
+raw_evictable (struct reader *r, bool is_ahead, bool *is_dear)
 {
   struct raw *raw = r->raws, *unused = NULL;
+  *is_dear = false;
   if (raw)
     do {
       if (raw->refs == 0) {
         bool is_fresh = raw->is_ahead && clock_now () - raw->made_at < READER_STALE_NS;
         if (!is_fresh)
           return raw;
-        unused = unused ? unused : raw;
+        unused = raw;
       }
       raw = raw->next;
     } while (raw != r->raws);
+  *is_dear = true;
   return is_ahead ? NULL : unused;
 }
 
@@ -238,11 +241,25 @@ raw_get (struct reader *r, size_t n, bool is_ahead, size_t *cap)
     uint8_t *p = arena_get (a, n, a->kept > a->limit / 4, cap);
     if (p)
       return p;
-    struct raw *old = raw_evictable (r, is_ahead);
-    if (!old)
-      return arena_get (a, n, true, cap);
+    bool is_dear;
+    struct raw *old = raw_evictable (r, is_ahead, &is_dear);
+    if ((!old || is_dear) && ((p = arena_get (a, n, true, cap)) || !old))
+      return p;
     raw_free (r, old);
   }
+}
+
+/* Read ahead, and nobody will come for it: too old, or a window that its reader has left behind (a
+ * pack's table, or the chunks of files that are not read, lay in it). */
+static bool
+is_left_behind (struct reader *r, const struct raw *raw, int64_t stale)
+{
+  if (raw->refs > 0 || !raw->is_ahead)
+    return false;
+  if (raw->made_at < stale)
+    return true;
+  return raw->is_window && raw->state == RAW_READY
+         && !walk_is_before (r, raw->src, raw->pack, raw->got_hi);
 }
 
 bool
@@ -250,17 +267,15 @@ raw_ahead_room (struct reader *r, uint32_t len)
 {
   int64_t stale = clock_now () - READER_STALE_NS;
   while (r->raw_ahead_bytes + len > r->ahead_max) {
-    struct raw *raw = r->raws;
-    if (!raw)
+    struct raw *raw = r->raws, *old = NULL;
+    if (raw)
+      do {
+        old = is_left_behind (r, raw, stale) ? raw : NULL;
+        raw = raw->next;
+      } while (!old && raw != r->raws);
+    if (!old)
       return false;
-    do {
-      if (raw->refs == 0 && raw->is_ahead && raw->made_at < stale)
-        break;
-      raw = raw->next;
-    } while (raw != r->raws);
-    if (raw->refs > 0 || !raw->is_ahead || raw->made_at >= stale)
-      return false;
-    raw_free (r, raw);
+    raw_free (r, old);
   }
   return true;
 }

@@ -178,19 +178,24 @@ protect (struct reader *r, struct entry *e)
   }
 }
 
-/* The entry that goes next, or NULL. */
+/* The entry that goes next, or NULL.  *is_dear: it will be missed, so other memory goes first.  Of
+ * what was decoded ahead the last goes, for the first is used next. */
 static struct entry *
-evictable (struct reader *r, bool is_ahead)
+evictable (struct reader *r, bool is_ahead, bool *is_dear)
 {
+  *is_dear = false;
   if (r->tail[LIST_ONCE]
       && (r->list_bytes[LIST_ONCE] > r->decoded.limit / 8 || !r->tail[LIST_USED]))
     return r->tail[LIST_ONCE];
   if (r->tail[LIST_USED])
     return r->tail[LIST_USED];
   struct entry *e = r->tail[LIST_AHEAD];
-  if (e && (!is_ahead || clock_now () - e->made_at > READER_STALE_NS))
+  if (e && clock_now () - e->made_at > READER_STALE_NS)
     return e;
-  return is_ahead ? NULL : r->tail[LIST_PROTECTED];
+  *is_dear = true;
+  if (is_ahead)
+    return NULL;
+  return e ? r->head[LIST_AHEAD] : r->tail[LIST_PROTECTED];
 }
 
 /* Prefers to free until a buffer of the right size turns up over faulting in a new one. */
@@ -202,9 +207,10 @@ decoded_get (struct reader *r, size_t n, bool is_ahead, size_t *cap)
     uint8_t *p = arena_get (a, n, a->kept > a->limit / 4, cap);
     if (p)
       return p;
-    struct entry *e = evictable (r, is_ahead);
-    if (!e)
-      return arena_get (a, n, true, cap);
+    bool is_dear;
+    struct entry *e = evictable (r, is_ahead, &is_dear);
+    if ((!e || is_dear) && ((p = arena_get (a, n, true, cap)) || !e))
+      return p;
     entry_free (r, e);
   }
 }
