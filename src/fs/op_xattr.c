@@ -10,6 +10,7 @@
 
 #define VALUE_MAX (64u << 10) /* XATTR_SIZE_MAX, XATTR_LIST_MAX */
 #define COMMAND_XATTR "user.coffer.command"
+#define VIRTUAL "user.coffer."
 
 static bool
 is_acl (const char *name)
@@ -55,8 +56,11 @@ static const struct call_type listxattr_type = { OP_listxattr, do_listxattr, rep
 void
 op_getxattr (fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
-  if (node_is_control (ino)) {
-    reply_err (req, ERR_NODATA);
+  /* `ls -l` asks twice for every file. */
+  bool is_bare = node_is_bare (ino) && strncmp (name, VIRTUAL, strlen (VIRTUAL)) != 0;
+  if (node_is_control (ino) || is_bare) {
+    fs_count (fs_of (req), OP_getxattr);
+    fuse_reply_err (req, ENODATA);
     return;
   }
   struct call c;

@@ -6,7 +6,8 @@
  *   top byte 0  static: 1 root, 2.. control directory (made by fs; unknown here)
  *   top byte 1  region (bits 32-47) and vault (bits 0-31; 0 = the region's own directory)
  *   top byte 2  `latest` of a vault: same low bits
- *   top byte 3  sealed: snapshot number (bits 36-55), row (bits 0-35)
+ *   top byte 3  sealed: snapshot number (bits 36-55), row (bits 0-34), bit 35: it has no extended
+ *               attributes (so that those who ask for some can be answered from the id alone)
  *   top byte 4  open: working tree number (bits 36-55), ino (bits 0-35)
  * Sealed nodes cost no memory per node and need no forget.  Of open nodes only the sum of
  * references per working tree counts: mount_forget gives back what lookups took.
@@ -92,6 +93,13 @@ struct node_stat {
   bool has_xattrs;         /* false: getxattr can answer ENODATA for all but user.coffer.* */
   bool is_volatile;        /* region, vault, latest: entry timeout 1 s */
 };
+
+/* NODE is sealed and has no extended attributes but the virtual ones. */
+static inline bool
+node_is_bare (uint64_t node)
+{
+  return node >> 56 == 3 && (node >> 35 & 1);
+}
 
 /* Looks NAME up in PARENT.  ERR_NOENT.  An open node found counts one reference. */
 int mount_lookup (struct mount *m, uint64_t parent, const char *name, unsigned flags,

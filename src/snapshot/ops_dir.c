@@ -148,7 +148,7 @@ read_sealed (struct dir *d, uint64_t cookie, bool with_stat, unsigned flags, dir
       rc = sealed_stat_view (t, &v, flags, &st, &target);
       if (rc)
         return given ? 0 : rc;
-      st.node = node_of_sealed (t->no, target);
+      st.node = node_of_sealed (t->no, target, st.has_xattrs);
       kind = st.attr.kind;
     }
     if (!fn (ctx, name, (enum node_kind) kind, with_stat ? &st : NULL, i + 1))

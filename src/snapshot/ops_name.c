@@ -35,7 +35,7 @@ where_is (struct mount *m, uint64_t node, struct where *w)
     w->sealed = m->sealed[no];
     w->vault = w->sealed->vault;
     w->region = w->vault->region;
-    w->row = node_low (node);
+    w->row = node_low (node) & ~NODE_BARE;
     return 0;
   }
   if (top == TOP_OPEN && no < m->snap_count && m->snaps[no] && m->snaps[no]->life != LIFE_GONE) {
@@ -124,7 +124,7 @@ sealed_node_stat (struct sealed *t, uint64_t row, unsigned flags, struct node_st
 {
   uint64_t target;
   int rc = sealed_stat (t, row, flags, out, &target);
-  out->node = rc ? 0 : node_of_sealed (t->no, target);
+  out->node = rc ? 0 : node_of_sealed (t->no, target, out->has_xattrs);
   return rc;
 }
 

@@ -198,10 +198,12 @@ node_of_open (const struct snap *s, uint64_t ino)
 {
   return (uint64_t) TOP_OPEN << 56 | (uint64_t) s->no << NODE_LOW_BITS | ino;
 }
+#define NODE_BARE (1ull << (NODE_LOW_BITS - 1)) /* node_is_bare */
 static inline uint64_t
-node_of_sealed (uint32_t no, uint64_t row)
+node_of_sealed (uint32_t no, uint64_t row, bool has_xattrs)
 {
-  return (uint64_t) TOP_SEALED << 56 | (uint64_t) no << NODE_LOW_BITS | row;
+  return (uint64_t) TOP_SEALED << 56 | (uint64_t) no << NODE_LOW_BITS
+    | (has_xattrs ? 0 : NODE_BARE) | row;
 }
 static inline uint32_t
 node_number (uint64_t node)

@@ -22,6 +22,11 @@ done
 assert_fails 'not permitted' setfattr -n user.coffer.sha256 -v x "$snap/file"
 listed=$(getfattr -d -m - "$snap" 2> /dev/null | grep '^user.coffer' | grep -v meta) || :
 assert_eq "$listed" "" "listed attributes"
+# One with an attribute of its own beside one without, and a second name of it.
+setfattr -n user.own -v mine "$snap/dir"
+random "$snap/dir/with" 10
+setfattr -n user.own -v "his" "$snap/dir/with"
+ln "$snap/dir/with" "$snap/another"
 seal 1
 s=$VAULT/$(ts 1)
 assert_eq "$(get state "$s")" sealed
@@ -37,7 +42,19 @@ assert_fails 'read-only' setfattr -n user.coffer.command -v seal "$s"
 if get sha256 "$s/file" > "$TESTDIR/sha" 2> /dev/null; then
   assert_eq "$(cut -c1-64 "$TESTDIR/sha")" "$(sha256sum "$s/file" | cut -c1-64)"
 fi
-coffer_remount
+own () { getfattr --only-values -n user.own "$1"; }
+# What is answered from the node's number alone says the same as the tree, however it was found.
+for how in lookup list again; do
+  [ $how = lookup ] || ls -lR "$s" > /dev/null
+  [ $how != again ] || coffer_remount
+  assert_eq "$(own "$s/dir")" mine "own attribute of a directory ($how)"
+  assert_eq "$(own "$s/dir/with")" his "own attribute of a file ($how)"
+  assert_eq "$(own "$s/another")" his "own attribute by the second name ($how)"
+  assert_fails 'no such attribute' own "$s/file"
+  assert_fails 'no such attribute' own "$s"
+  assert_eq "$(getfattr -d -m - "$s/file")" "" "attributes of a file without"
+  [ -n "$(get digest "$s/file")" ] || fail "no digest of a file without attributes ($how)"
+done
 assert_eq "$(get meta.ticket "$s")" 4711
 # By the xattr command.
 mkdir "$VAULT/$(ts 2).partial"
