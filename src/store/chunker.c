@@ -84,13 +84,15 @@ static bool
 scan_lanes (const uint64_t *gear, uint64_t *hash, uint64_t mask, const uint8_t *p)
 {
   const uint8_t *p1 = p + LANE_BYTES, *p2 = p1 + LANE_BYTES, *p3 = p2 + LANE_BYTES;
+  /* The mask is of the highest bits, so "none of them is set" is one comparison and one branch. */
+  const uint64_t hit = ~mask + 1;
   uint64_t h0 = *hash, h1 = warm_up (gear, p1), h2 = warm_up (gear, p2), h3 = warm_up (gear, p3);
   for (size_t i = 0; i < LANE_BYTES; i++) {
     h0 = (h0 << 1) + gear[p[i]];
     h1 = (h1 << 1) + gear[p1[i]];
     h2 = (h2 << 1) + gear[p2[i]];
     h3 = (h3 << 1) + gear[p3[i]];
-    if (!(h0 & mask) | !(h1 & mask) | !(h2 & mask) | !(h3 & mask))
+    if (h0 < hit || h1 < hit || h2 < hit || h3 < hit)
       return true;
   }
   *hash = h3;

@@ -38,6 +38,20 @@ padded (const uint8_t block[BLOCK_LEN], uint8_t pad)
   return c;
 }
 
+static void
+padded_state (const uint8_t block[BLOCK_LEN], uint8_t pad, uint32_t h[8])
+{
+  struct sha_stream s;
+  uint8_t b[BLOCK_LEN];
+  for (int i = 0; i < BLOCK_LEN; i++)
+    b[i] = block[i] ^ pad;
+  sha_stream_init (&s);
+  sha_stream_update (&s, b, sizeof b);
+  memcpy (h, s.h, sizeof s.h);
+  explicit_bzero (&s, sizeof s);
+  explicit_bzero (b, sizeof b);
+}
+
 int
 hmac_key_init (struct hmac_key *k, const void *key, size_t n)
 {
@@ -50,6 +64,10 @@ hmac_key_init (struct hmac_key *k, const void *key, size_t n)
     memcpy (block, key, n);
   k->inner = padded (block, 0x36);
   k->outer = padded (block, 0x5c);
+  if (sha_pair_is_there ()) {
+    padded_state (block, 0x36, k->inner_h);
+    padded_state (block, 0x5c, k->outer_h);
+  }
   explicit_bzero (block, sizeof block);
   if (k->inner && k->outer)
     return 0;
@@ -62,7 +80,25 @@ hmac_key_release (struct hmac_key *k)
 {
   EVP_MD_CTX_free (k->inner); /* libcrypto clears the state it frees */
   EVP_MD_CTX_free (k->outer);
-  *k = (struct hmac_key){ 0 };
+  explicit_bzero (k, sizeof *k);
+}
+
+void
+hmac_run_beside (const struct hmac_key *k, const void *prefix, size_t prefix_len, const void *text,
+                 size_t text_len, uint8_t out[HMAC_LEN], struct sha_stream *stream,
+                 const void *other, size_t other_len)
+{
+  uint8_t inner[HMAC_LEN];
+  struct sha_stream s = { .len = BLOCK_LEN };
+  memcpy (s.h, k->inner_h, sizeof s.h);
+  sha_stream_update (&s, prefix, prefix_len);
+  sha_stream_update_pair (&s, text, text_len, stream, other, other_len);
+  sha_stream_final (&s, inner);
+  memcpy (s.h, k->outer_h, sizeof s.h);
+  s.len = BLOCK_LEN;
+  sha_stream_update (&s, inner, sizeof inner);
+  sha_stream_final (&s, out);
+  explicit_bzero (&s, sizeof s);
 }
 
 int

@@ -17,6 +17,7 @@
 #include <sys/uio.h>
 
 #include "base/err.h"
+#include "store/sha_pair.h"
 
 #define HMAC_LEN 32
 
@@ -25,12 +26,18 @@ const EVP_MD *digest_sha256 (void);
 
 struct hmac_key {
   EVP_MD_CTX *inner, *outer;
+  uint32_t inner_h[8], outer_h[8]; /* the same two states, where sha_pair_is_there */
 };
 int hmac_key_init (struct hmac_key *k, const void *key, size_t n) WARN_UNUSED;
 void hmac_key_release (struct hmac_key *k);
 /* MAC of PARTS in a row.  OUT may be one of the parts. */
 int hmac_run (const struct hmac_key *k, EVP_MD_CTX *work, const struct iovec *parts, int count,
               uint8_t out[HMAC_LEN]) WARN_UNUSED;
+/* MAC of PREFIX and TEXT (either may be empty), and beside it the OTHER_LEN bytes at OTHER are
+ * hashed into STREAM.  Only where sha_pair_is_there. */
+void hmac_run_beside (const struct hmac_key *k, const void *prefix, size_t prefix_len,
+                      const void *text, size_t text_len, uint8_t out[HMAC_LEN],
+                      struct sha_stream *stream, const void *other, size_t other_len);
 /* One MAC with a key used once. */
 int hmac_once (const void *key, size_t key_len, const struct iovec *parts, int count,
                uint8_t out[HMAC_LEN]) WARN_UNUSED;

@@ -32,6 +32,7 @@ libstore_la_SOURCES = \
 	%D%/seal.c %D%/seal.h \
 	%D%/secret.c \
 	%D%/sha256.c \
+	%D%/sha_pair.c %D%/sha_pair.h \
 	%D%/slots.c %D%/slots_priv.h \
 	%D%/unit_id.c \
 	%D%/upload.c \

@@ -77,6 +77,7 @@ begin_pack (struct pipe *v, struct lane *lane, enum pack_kind kind)
   pack_header_encode (kind, k->salt, k->data);
   k->off = PACK_HEADER_LEN;
   k->job.run = upload_run;
+  sha_stream_init (&k->sha);
   /* The index may read its files: not under the lane lock. */
   lock_release (&p->lock);
   int rc = index_pack_begin (v->opts.index, kind, &k->no);
@@ -168,7 +169,9 @@ packer_reserve (struct pipe *v, int type, int codec, uint64_t stream, uint32_t s
   lane->run += sealed_len;
   lane->touched = k->touched = clock_now ();
   packer_depend_locked (k, dep);
-  *out = (struct slot){ .pack = k, .at = k->data + k->off, .off = k->off, .entry = k->count - 1 };
+  *out = (struct slot){ .next = k->open, .pack = k, .at = k->data + k->off, .off = k->off,
+                        .entry = k->count - 1 };
+  k->open = out;
   k->off += sealed_len;
   k->unwritten++;
   return 0;
@@ -191,6 +194,58 @@ packer_commit (struct pipe *v, const struct slot *slot, bool is_good)
     /* The bytes stay (offsets follow from lengths), under an id that nothing has. */
     memset (k->entries[slot->entry].id, 0, ID_LEN);
   }
+  for (struct slot **at = &k->open; *at; at = &(*at)->next)
+    if (*at == slot) {
+      *at = slot->next;
+      break;
+    }
+  if (--k->unwritten == 0 && k->state == PACK_CLOSING)
+    launch_locked (k);
+}
+
+static uint32_t
+final_end_locked (const struct packing *k)
+{
+  uint32_t end = k->off;
+  for (const struct slot *s = k->open; s; s = s->next)
+    if (s->off < end)
+      end = s->off;
+  return end;
+}
+
+struct packing *
+packer_hash_next (struct pipe *v, uint32_t most, const uint8_t **at, uint32_t *len)
+{
+  if (!sha_pair_is_there ())
+    return NULL;
+  LOCK_SCOPE (&v->line->lock);
+  struct packing *best = NULL;
+  *len = 0;
+  for (struct packing *k = v->packs; k; k = k->next) {
+    if (k->state == PACK_FLYING || k->is_hashing)
+      continue;
+    uint32_t ready = final_end_locked (k) - k->hashed;
+    if (ready > *len) {
+      best = k;
+      *len = ready;
+    }
+  }
+  if (!best)
+    return NULL;
+  if (*len > most)
+    *len = most;
+  *at = best->data + best->hashed;
+  best->is_hashing = true;
+  best->unwritten++; /* it does not fly meanwhile */
+  return best;
+}
+
+void
+packer_hashed (struct packing *k, uint32_t len)
+{
+  LOCK_SCOPE (&k->pipe->line->lock);
+  k->hashed += len;
+  k->is_hashing = false;
   if (--k->unwritten == 0 && k->state == PACK_CLOSING)
     launch_locked (k);
 }

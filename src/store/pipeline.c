@@ -259,12 +259,26 @@ place_new (struct pipe *v, struct sealer *s, struct pipe_chunk *c)
   return rc;
 }
 
+/* The chunk's id; beside it some of what was packed last is hashed for the pack's name. */
+static int
+find_id (struct pipe *v, struct sealer *s, struct pipe_chunk *c)
+{
+  const uint8_t *packed;
+  uint32_t len;
+  struct packing *k = packer_hash_next (v, c->len, &packed, &len);
+  if (!k)
+    return seal_id (s, v->opts.keys, c->type, c->data, c->len, c->ref.id);
+  seal_id_beside (v->opts.keys, c->type, c->data, c->len, c->ref.id, &k->sha, packed, len);
+  packer_hashed (k, len);
+  return 0;
+}
+
 static void
 place (struct pipe *v, struct sealer *s, struct pipe_chunk *c)
 {
   struct pipe_dep *dep = c->dep;
   uint32_t len = c->len;
-  int rc = seal_id (s, v->opts.keys, c->type, c->data, c->len, c->ref.id);
+  int rc = find_id (v, s, c);
   c->ref.plain_len = c->len;
   struct chunk_ref known;
   if (rc == 0 && index_find (v->opts.index, c->type, c->ref.id, c->len, &known)

@@ -6,6 +6,7 @@
 
 #include "base/lock.h"
 #include "store/pipeline.h"
+#include "store/sha_pair.h"
 
 enum { LANE_DATA_A, LANE_DATA_B, LANE_META, LANES };
 
@@ -14,6 +15,7 @@ enum { LANE_DATA_A, LANE_DATA_B, LANE_META, LANES };
  * it. */
 enum pack_state { PACK_FILLING, PACK_CLOSING, PACK_FLYING };
 
+struct slot;
 struct packing {
   struct pool_job job; /* first: the upload */
   struct packing *next; /* in pipe->packs */
@@ -25,7 +27,12 @@ struct packing {
   uint8_t *data;
   size_t cap;
   uint32_t off;            /* end of what is reserved */
-  unsigned unwritten;      /* reservations not yet committed */
+  unsigned unwritten;      /* reservations not yet committed, and one while it is being hashed */
+  struct slot *open;       /* those reservations: what lies before the first of them is final */
+  /* The name in the making: of the first `hashed` bytes; owned by who set is_hashing. */
+  struct sha_stream sha;
+  uint32_t hashed;
+  bool is_hashing;
   unsigned readers;        /* copies being made */
   bool is_named, is_over;  /* over: out of the list, freed by the last reader */
   uint8_t name[PACK_NAME_LEN];
@@ -86,8 +93,9 @@ struct pipe {
   uint64_t pack_serial;
 };
 
-/* A place in a pack. */
+/* A place in a pack, linked from it between reserve and commit: it stays where it is. */
 struct slot {
+  struct slot *next;
   struct packing *pack;
   uint8_t *at;
   uint32_t off, entry;
@@ -97,6 +105,11 @@ int packer_reserve (struct pipe *v, int type, int codec, uint64_t stream, uint32
                     uint32_t plain_len, const uint8_t id[ID_LEN], struct pipe_dep *dep,
                     struct slot *out) WARN_UNUSED;
 void packer_commit (struct pipe *v, const struct slot *slot, bool is_good);
+/* Up to MOST bytes of a pack of V that are final and not yet part of its name; NULL: none, or no
+ * instructions for it (sha_pair.h).  They are hashed beside a chunk's id, soon after they were
+ * written, while they are in a cache.  packer_hashed must follow. */
+struct packing *packer_hash_next (struct pipe *v, uint32_t most, const uint8_t **at, uint32_t *len);
+void packer_hashed (struct packing *k, uint32_t len);
 void packer_close_locked (struct pipe *v, struct lane *lane);
 void packer_depend_locked (struct packing *k, struct pipe_dep *dep);
 struct packing *packer_find_locked (struct pipe *v, uint32_t no);

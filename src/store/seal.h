@@ -22,6 +22,13 @@ int sealer_of_thread (struct sealer **out) WARN_UNUSED;
 int seal_id (struct sealer *s, const struct vault_keys *k, int type, const void *plain, size_t n,
              uint8_t id[ID_LEN]) WARN_UNUSED;
 
+/* The same, and beside it OTHER_LEN bytes at OTHER are hashed into STREAM: the two cost little more
+ * than the longer one.  Only where sha_pair_is_there (sha_pair.h). */
+struct sha_stream;
+void seal_id_beside (const struct vault_keys *k, int type, const void *plain, size_t n,
+                     uint8_t id[ID_LEN], struct sha_stream *stream, const void *other,
+                     size_t other_len);
+
 /* Step one: compresses PLAIN at zstd LEVEL (0: never) into the sealer's own scratch.  What gains
  * less than 3 % stays raw; a cheap probe (probe.h) spares incompressible data the full pass.  The
  * length the sealed unit will have is seal_plan_len.  N from 1 (ERR_INVALID) to the type's bound

@@ -34,7 +34,11 @@ finish_pack (struct packing *k, uint32_t *size)
   memcpy (k->data + k->off, unit.data, unit.len);
   pack_trailer_encode (k->off, (uint32_t) unit.len, k->count, k->data + k->off + unit.len);
   *size = (uint32_t) (k->off + unit.len + PACK_TRAILER_LEN);
-  sha256_once (k->data, *size, k->name);
+  if (sha_pair_is_there ()) {
+    sha_stream_update (&k->sha, k->data + k->hashed, *size - k->hashed);
+    sha_stream_final (&k->sha, k->name);
+  } else
+    sha256_once (k->data, *size, k->name);
   return 0;
 }
 
