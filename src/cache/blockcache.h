@@ -12,7 +12,7 @@
  * restarts.  May be shared by several processes of one user: SQLite is the arbiter (not in WAL
  * mode: see blockcache_priv.h).  Data lives in log-structured segments, not in one file per unit.
  *
- * Threads: any.  Writes go through a queue of 4 MiB to one writer thread; what finds it full is
+ * Threads: any.  Writes go through a queue of 16 MiB to one writer thread; what finds it full is
  * dropped and counted. */
 #ifndef COFFER_CACHE_BLOCKCACHE_H
 #define COFFER_CACHE_BLOCKCACHE_H

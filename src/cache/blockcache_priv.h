@@ -36,7 +36,7 @@
 #define REC_HEADER_LEN 64
 #define REC_MAGIC 0x4b4c4243u /* "CBLK" */
 #define KEY_OFF_BITS 26
-#define QUEUE_BYTES (4u << 20)
+#define QUEUE_BYTES (16u << 20) /* half of what is read ahead, which outruns a disk */
 #define QUEUE_OPS 2048u
 #define BATCH_BYTES (1u << 20) /* the writer waits for so much, */
 #define BATCH_WAIT_NS (20 * 1000000LL) /* but not longer than this */
