@@ -9,15 +9,21 @@
 #include "snapshot/snap.h"
 
 int
-snap_submit (struct snap *s, void (*run) (struct pool_job *job))
+snap_submit_to (struct pool *pool, struct snap *s, void (*run) (struct pool_job *job))
 {
   struct snap_job *j = calloc (1, sizeof *j);
   if (!j)
     return ERR_NOMEM;
   j->job.run = run;
   j->snap = s;
-  pool_submit (s->mount->workers, &j->job);
+  pool_submit (pool, &j->job);
   return 0;
+}
+
+int
+snap_submit (struct snap *s, void (*run) (struct pool_job *job))
+{
+  return snap_submit_to (s->mount->workers, s, run);
 }
 
 int

@@ -163,6 +163,8 @@ start (struct mount *m)
     rc = reader_new (&limits, &m->reader);
   if (rc == 0)
     rc = pool_new ("worker", 8, 1 << 20, &m->workers);
+  if (rc == 0)
+    rc = pool_new ("asker", 8, 1 << 20, &m->askers);
   if (rc)
     return rc;
   if (m->opts.cache_dir && blockcache_open (m->opts.cache_dir, m->opts.cache_size, &m->cache) != 0)
@@ -278,6 +280,8 @@ mount_free (struct mount *m)
     pthread_join (m->committer, NULL);
   if (m->workers)
     pool_free (m->workers);
+  if (m->askers) /* after those that wait for them */
+    pool_free (m->askers);
   for (uint32_t i = 0; i < m->snap_count; i++)
     if (m->snaps[i]) {
       struct snap *s = m->snaps[i];

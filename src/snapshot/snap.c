@@ -421,7 +421,7 @@ snap_begin (struct vault *v, const struct snapshot_name *name, const struct cred
   snap_enter (s);
   s->is_pinning = true;
   s->last_checkpoint = clock_now ();
-  rc = snap_submit (s, begin_run);
+  rc = snap_submit_to (v->region->mount->askers, s, begin_run);
   if (rc)
     pipe_unhold (v->pipe);
   log_info ("snapshot begun region=%s vault=%s snapshot=%s part=%s", v->region->name, v->name,

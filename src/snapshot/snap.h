@@ -77,6 +77,8 @@ struct snap_job {
   struct snap *snap;
 };
 int snap_submit (struct snap *s, void (*run) (struct pool_job *job)) WARN_UNUSED;
+int snap_submit_to (struct pool *pool, struct snap *s,
+                    void (*run) (struct pool_job *job)) WARN_UNUSED;
 
 /* snap.c, for recover.c */
 int snap_new (struct vault *v, const struct snapshot_name *name, struct snap **out) WARN_UNUSED;

@@ -34,7 +34,8 @@ struct mount {
   struct reader *reader;
   struct blockcache *cache;
   struct overlay_budget overlay;
-  struct pool *workers;   /* seals, refreshes, drains */
+  struct pool *workers;   /* seals, fsync groups, drains: they wait for chunks to be placed */
+  struct pool *askers;    /* listings, first checkpoints: chunks wait for them, they for none */
   uint8_t host_id[16];
   char host[65];
   char scratch[4096];     /* state-dir/scratch */

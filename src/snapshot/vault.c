@@ -236,7 +236,7 @@ region_list (struct region *r, unsigned flags)
       j->region = r;
       j->job.run = region_list_run;
       r->is_listing = true;
-      pool_submit (m->workers, &j->job);
+      pool_submit (m->askers, &j->job);
     }
   }
   lock_release (&m->lock);
@@ -392,7 +392,7 @@ list_soon_locked (struct vault *v, const char *ts)
   j->vault = v;
   j->job.run = list_run;
   snprintf (j->ts, sizeof j->ts, "%s", ts);
-  pool_submit (v->region->mount->workers, &j->job);
+  pool_submit (v->region->mount->askers, &j->job);
 }
 
 int
