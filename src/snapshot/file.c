@@ -44,9 +44,27 @@ filedata_begin (struct snap *s, struct inode *i)
   return 0;
 }
 
-/* Frees D if nothing of it is needed; the pin goes with it. */
 static void
-settle (struct snap *s, struct inode *i, bool end_use)
+note_change (struct filedata *d, uint64_t off, uint64_t end)
+{
+  d->recent[d->changes++ % RECENT_CHANGES] = (struct changed){ off, end };
+}
+
+/* Has a writer touched [off, end) since there were SINCE changes? */
+static bool
+has_changed (const struct filedata *d, uint32_t since, uint64_t off, uint64_t end)
+{
+  if (d->changes - since > RECENT_CHANGES)
+    return true;
+  for (uint32_t k = since; k != d->changes; k++)
+    if (d->recent[k % RECENT_CHANGES].off < end && d->recent[k % RECENT_CHANGES].end > off)
+      return true;
+  return false;
+}
+
+/* Frees D if nothing of it is needed; the pin goes with it. */
+void
+filedata_settle (struct snap *s, struct inode *i, bool end_use)
 {
   bool is_over = false;
   lock_take (&s->lock);
@@ -74,7 +92,7 @@ settle (struct snap *s, struct inode *i, bool end_use)
 void
 filedata_end (struct snap *s, struct inode *i)
 {
-  settle (s, i, true);
+  filedata_settle (s, i, true);
 }
 
 int
@@ -131,7 +149,7 @@ placed (struct pipe_chunk *c, int rc)
     snap_fail (s, rc, "a chunk could not be stored");
   pipe_chunk_free (s->mount->line, c);
   if (is_idle)
-    settle (s, i, false);
+    filedata_settle (s, i, false);
   worktree_put (i);
   if (s->placed_waiters) {
     LOCK_SCOPE (&s->lock);
@@ -159,6 +177,7 @@ push_cur (struct snap *s, struct inode *i, struct filedata *d)
     struct extent zero = { .kind = EXTENT_ZERO, .len = c->len };
     int rc = c->len ? set_extent (i, off, &zero) : 0;
     pipe_chunk_free (s->mount->line, c);
+    d->error = d->error ? d->error : rc;
     return rc;
   }
   struct flying *f = calloc (1, sizeof *f);
@@ -284,20 +303,22 @@ filedata_write (struct snap *s, struct inode *i, uint64_t off, const uint8_t *p,
   uint64_t size = i->a.size;
   lock_release (&i->tree->lock);
   decide_class (i, d, off, p, n);
-  d->changes++;
+  note_change (d, off, off + n);
   int rc = 0;
   bool continues = d->cur && off == stream_end (d);
-  if (!continues && (n >= STREAM_START_MIN || off >= size)) {
+  bool begins = !continues && (n >= STREAM_START_MIN || off >= size);
+  /* Where the overlay cannot take it, full or on a failing disk, it becomes a chunk of its own:
+   * dear, but nothing is refused, and the pipeline's back-pressure holds the writer. */
+  if (!continues && !begins)
+    begins = write_overlay (s, i, d, off, p, n) != 0;
+  if (begins)
     rc = begin_stream (s, i, d, off);
-    continues = true;
-  }
-  if (rc == 0 && continues) {
+  if (rc == 0 && (continues || begins)) {
     rc = stream_append (s, i, d, p, n);
     /* The stream's bytes are newer than what the overlay has of this range. */
     if (rc == 0 && d->overlay)
       overlay_clear (d->overlay, off, off + n);
-  } else if (rc == 0)
-    rc = write_overlay (s, i, d, off, p, n);
+  }
   if (rc) {
     if (rc != ERR_FULL && rc != ERR_NOMEM)
       d->error = rc;
@@ -344,8 +365,10 @@ int
 filedata_truncate (struct snap *s, struct inode *i, uint64_t size)
 {
   LOCK_SCOPE (&i->data_lock);
+  if (s->is_cut)
+    return ERR_ROFS;
   if (i->data) {
-    i->data->changes++;
+    note_change (i->data, size, UINT64_MAX);
     cut_stream (s, i, i->data, size);
     if (i->data->overlay)
       overlay_clear (i->data->overlay, size, UINT64_MAX);
@@ -362,42 +385,58 @@ filedata_truncate (struct snap *s, struct inode *i, uint64_t size)
   return rc;
 }
 
-int
-filedata_clear (struct snap *s, struct inode *i, uint64_t off, uint64_t len, bool is_zero)
+static int
+clear_locked (struct snap *s, struct inode *i, uint64_t off, const struct extent *e)
 {
-  LOCK_SCOPE (&i->data_lock);
   struct filedata *d = data_of (i);
   if (!d)
     return ERR_NOMEM;
   if (d->error || s->is_cut)
     return d->error ? d->error : ERR_ROFS;
   int rc = 0;
-  d->changes++;
-  if (d->cur && off < stream_end (d) && off + len > d->cur_off)
+  note_change (d, off, off + e->len);
+  if (d->cur && off < stream_end (d) && off + e->len > d->cur_off)
     rc = begin_stream (s, i, d, stream_end (d));
   if (rc)
     return rc;
   if (d->overlay)
-    overlay_clear (d->overlay, off, off + len);
-  struct extent e = { .kind = is_zero ? EXTENT_ZERO : EXTENT_HOLE, .len = len };
-  rc = len ? set_extent (i, off, &e) : 0;
+    overlay_clear (d->overlay, off, off + e->len);
+  rc = e->len ? set_extent (i, off, e) : 0;
   LOCK_SCOPE (&i->tree->lock);
   i->a.mtime = i->ctime = time_now ();
   return rc;
 }
 
 int
+filedata_clear (struct snap *s, struct inode *i, uint64_t off, uint64_t len, bool is_zero)
+{
+  struct extent e = { .kind = is_zero ? EXTENT_ZERO : EXTENT_HOLE, .len = len };
+  LOCK_SCOPE (&i->data_lock);
+  return clear_locked (s, i, off, &e);
+}
+
+/* In one step: between a clearing and the new extent somebody would read zeros. */
+int
 filedata_set_extent (struct snap *s, struct inode *i, uint64_t off, const struct extent *e)
 {
-  int rc = filedata_clear (s, i, off, e->len, false);
-  if (rc)
-    return rc;
-  if (e->kind != EXTENT_HOLE)
-    rc = set_extent (i, off, e);
+  LOCK_SCOPE (&i->data_lock);
+  int rc = clear_locked (s, i, off, e);
   LOCK_SCOPE (&i->tree->lock);
   if (rc == 0 && off + e->len > i->a.size)
     i->a.size = off + e->len;
   return rc;
+}
+
+/* Those who fill the pipeline from here wait for room, as a writer's request does: an overlay may
+ * be far larger than memory. */
+static int
+wait_room (struct snap *s)
+{
+  int rc = 0;
+  while (pipeline_is_full (s->mount->line)
+         && (rc = pipeline_admit (s->mount->line, NS_PER_S)) == ERR_AGAIN)
+    ;
+  return rc == ERR_CANCELLED ? rc : 0;
 }
 
 /* Pushes the dirty range [start, end) of the overlay as a stream of its own. */
@@ -412,6 +451,9 @@ push_range (struct snap *s, struct inode *i, uint64_t start, uint64_t end)
     size_t n = end - off < PAGE_BLOCK * 4 ? (size_t) (end - off) : PAGE_BLOCK * 4;
     struct read_piece pieces[READ_PIECES_MAX];
     unsigned count = 0;
+    rc = wait_room (s);
+    if (rc)
+      break;
     lock_take (&i->data_lock);
     uint32_t changes = i->data ? i->data->changes : 0;
     lock_release (&i->data_lock);
@@ -422,7 +464,7 @@ push_range (struct snap *s, struct inode *i, uint64_t start, uint64_t end)
       break;
     LOCK_SCOPE (&i->data_lock);
     struct filedata *d = data_of (i);
-    if (!d || d->changes != changes)
+    if (!d || has_changed (d, changes, off, off + n))
       /* written meanwhile: what was read may be old (and D is there: it is on the list) */
       continue;
     if (stream_end (d) != off || off == start)
@@ -491,83 +533,4 @@ filedata_wait_placed (struct snap *s, struct inode *i)
   }
   s->placed_waiters--;
   return rc;
-}
-
-/* The inodes on the dirty list, each pinned once more. */
-static int
-dirty_inodes (struct snap *s, struct inode ***out, size_t *n)
-{
-  LOCK_SCOPE (&s->lock);
-  size_t count = 0;
-  for (struct filedata *d = s->dirty; d; d = d->next)
-    count++;
-  *out = calloc (count + 1, sizeof **out);
-  *n = 0;
-  if (!*out)
-    return ERR_NOMEM;
-  for (struct filedata *d = s->dirty; d; d = d->next) {
-    LOCK_SCOPE (&d->inode->tree->lock);
-    d->inode->pins++;
-    (*out)[(*n)++] = d->inode;
-  }
-  return 0;
-}
-
-int
-filedata_push_all (struct snap *s)
-{
-  struct inode **all;
-  size_t n;
-  int rc = dirty_inodes (s, &all, &n);
-  if (rc)
-    return rc;
-  for (size_t k = 0; k < n; k++) {
-    int one = filedata_push (s, all[k]);
-    rc = rc ? rc : one;
-  }
-  for (size_t k = 0; k < n; k++) {
-    int one = filedata_wait_placed (s, all[k]);
-    rc = rc ? rc : one;
-    settle (s, all[k], false);
-    worktree_put (all[k]);
-  }
-  free (all);
-  return rc;
-}
-
-uint64_t
-filedata_overlay_bytes (struct snap *s)
-{
-  uint64_t bytes = 0;
-  LOCK_SCOPE (&s->lock);
-  for (struct filedata *d = s->dirty; d; d = d->next) {
-    LOCK_SCOPE (&d->inode->data_lock);
-    bytes += d->overlay ? overlay_bytes (d->overlay) : 0;
-  }
-  return bytes;
-}
-
-/* At the end of a snapshot that is not sealed: nothing of this is wanted any more. */
-void
-filedata_drop_all (struct snap *s)
-{
-  struct inode **all;
-  size_t n;
-  if (dirty_inodes (s, &all, &n) != 0)
-    return;
-  for (size_t k = 0; k < n; k++) {
-    (void) !filedata_wait_placed (s, all[k]);
-    lock_take (&all[k]->data_lock);
-    struct filedata *d = all[k]->data;
-    if (d) {
-      pipe_chunk_free (s->mount->line, STEAL (d->cur));
-      overlay_free (STEAL (d->overlay));
-      d->error = 0;
-      d->users = 0;
-    }
-    lock_release (&all[k]->data_lock);
-    settle (s, all[k], false);
-    worktree_put (all[k]);
-  }
-  free (all);
 }

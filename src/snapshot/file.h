@@ -34,6 +34,9 @@ int filedata_wait_placed (struct snap *s, struct inode *i) WARN_UNUSED;
 int filedata_ungrounded_locked (struct inode *i, uint64_t from, uint64_t *out) WARN_UNUSED;
 /* All files of S with data in memory or in an overlay: pushed, placed. */
 int filedata_push_all (struct snap *s) WARN_UNUSED;
+/* Files with something in an overlay only: pushed, so that its space comes back. */
+int filedata_drain (struct snap *s) WARN_UNUSED;
+bool filedata_has_overlay (struct inode *i);
 void filedata_drop_all (struct snap *s);
 /* A handle for writing: the data is in memory from begin to end (and longer while something is
  * unplaced). Every call below that changes data is made between them. */

@@ -12,6 +12,13 @@ struct flying {
   uint32_t serial;
 };
 
+/* The latest ranges that writers changed: who copies a range elsewhere asks whether it was touched
+ * meanwhile, so that writes to other places do not make it begin again. */
+#define RECENT_CHANGES 64
+struct changed {
+  uint64_t off, end;
+};
+
 struct filedata {
   struct filedata *next, **link; /* in snap->dirty, guarded by snap->lock */
   struct inode *inode;           /* pinned */
@@ -26,8 +33,12 @@ struct filedata {
   struct overlay *overlay;
   uint32_t serial;
   uint32_t changes;       /* of the content, by writers */
+  struct changed recent[RECENT_CHANGES]; /* of change N: [N % RECENT_CHANGES] */
   int error;
 };
+
+/* Ends one use of I's data where END_USE says so, and frees it if nothing of it is needed. */
+void filedata_settle (struct snap *s, struct inode *i, bool end_use);
 
 static inline uint64_t
 stream_end (const struct filedata *d)

@@ -238,15 +238,13 @@ mount_write (struct mount *m, struct file *f, uint64_t off, const uint8_t *data,
   if (s->error)
     return s->error;
   int rc = filedata_write (s, f->inode, off, data, n);
-  if (rc == ERR_FULL) {
-    snap_drain_start (s); /* the overlay is full: make room */
-    return rc;
-  }
   if (rc) {
     if (rc != ERR_NOMEM && rc != ERR_ROFS)
       snap_fail (s, rc, "a write could not be taken");
     return rc;
   }
+  if (m->overlay.used > m->overlay.max / 2 && filedata_has_overlay (f->inode))
+    snap_drain_start (s);
   f->wrote = true;
   s->received += n;
   s->last_write = clock_wall ();

@@ -8,13 +8,16 @@
 #include <fcntl.h>
 #include <openssl/evp.h>
 #include <openssl/rand.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 
 #define STEP 65536
+#define TELL_EVERY (60 * NS_PER_S)
 
 struct range {
   uint64_t start, end;
@@ -29,6 +32,14 @@ struct overlay {
   EVP_CIPHER_CTX *cipher;
   uint8_t key[32];
 };
+
+static bool
+may_tell (struct overlay_budget *b)
+{
+  int64_t now = clock_now (), last = b->told;
+  return (!last || now - last > TELL_EVERY)
+         && atomic_compare_exchange_strong (&b->told, &last, now);
+}
 
 int
 overlay_new (struct overlay_budget *b, struct overlay **out)
@@ -45,9 +56,11 @@ overlay_new (struct overlay_budget *b, struct overlay **out)
   snprintf (path, sizeof path, "%s/overlay-XXXXXX", b->dir);
   o->fd = mkostemp (path, O_CLOEXEC);
   if (o->fd < 0) {
-    log_err ("cannot make an overlay path=%s err=\"%s\": is the state directory writable?", path,
-             strerror (errno));
-    return err_from_errno (errno);
+    int err = errno;
+    if (may_tell (b))
+      log_err ("cannot make an overlay path=%s err=\"%s\": small writes become chunks of their "
+               "own; is the state directory writable?", path, strerror (err));
+    return err_from_errno (err);
   }
   unlink (path);
   *out = STEAL (o);
@@ -143,9 +156,11 @@ add_range (struct overlay *o, uint64_t start, uint64_t end)
 int
 overlay_write (struct overlay *o, uint64_t off, const void *data, size_t n)
 {
-  if (o->budget->used + n > o->budget->max) {
-    log_warn ("overlay is full bytes=%llu: raise overlay-size or let it drain",
-              (unsigned long long) o->budget->used);
+  struct overlay_budget *b = o->budget;
+  if (b->used + n > b->max) {
+    if (may_tell (b))
+      log_warn ("overlay is full bytes=%llu: small writes become chunks of their own until it has "
+                "drained; overlay-size would be larger", (unsigned long long) b->used);
     return ERR_FULL;
   }
   int rc = room (o);
@@ -159,9 +174,11 @@ overlay_write (struct overlay *o, uint64_t off, const void *data, size_t n)
       return rc;
     ssize_t w = pwrite (o->fd, tmp, k, (off_t) (off + done));
     if (w <= 0) {
-      log_err ("write to the overlay failed err=\"%s\": free space in the state directory",
-               strerror (errno));
-      return err_from_errno (errno);
+      int err = errno;
+      if (may_tell (b))
+        log_err ("write to the overlay failed err=\"%s\": small writes become chunks of their own; "
+                 "free space in the state directory", strerror (err));
+      return err_from_errno (err);
     }
     done += (size_t) w;
   }

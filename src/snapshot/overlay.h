@@ -21,6 +21,7 @@ struct overlay_budget {
   char dir[4096];
   uint64_t max;
   _Atomic uint64_t used;
+  _Atomic int64_t told; /* when it was said that no more fits: not at every write */
 };
 
 struct overlay;

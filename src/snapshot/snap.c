@@ -507,7 +507,7 @@ drain_run (struct pool_job *job)
 {
   struct snap *s = ((struct snap_job *) job)->snap;
   free (job);
-  (void) !filedata_push_all (s); /* errors are sticky */
+  (void) !filedata_drain (s); /* errors are sticky */
   LOCK_SCOPE (&s->lock);
   s->is_draining = false;
   pthread_cond_broadcast (&s->changed);
