@@ -201,6 +201,9 @@ set_options (CURL *e, struct http_transfer *t, struct curl_slist *headers)
   curl_easy_setopt (e, CURLOPT_WRITEDATA, t);
   curl_easy_setopt (e, CURLOPT_HEADERFUNCTION, http_on_header);
   curl_easy_setopt (e, CURLOPT_HEADERDATA, t);
+  curl_easy_setopt (e, CURLOPT_DEBUGFUNCTION, http_on_event);
+  curl_easy_setopt (e, CURLOPT_DEBUGDATA, t);
+  curl_easy_setopt (e, CURLOPT_VERBOSE, 1L); /* http_on_event is called; nothing is printed */
 }
 
 static int
@@ -289,11 +292,11 @@ run_transfer (struct http_conn *c, struct http_transfer *t)
   for (CURLMsg *m; (m = curl_multi_info_read (c->multi, &(int){ 0 }));)
     if (m->msg == CURLMSG_DONE)
       code = m->data.result;
-  long request_bytes = 0, header_bytes = 0;
-  curl_easy_getinfo (c->easy, CURLINFO_REQUEST_SIZE, &request_bytes);
+  /* CURLINFO_REQUEST_SIZE is of no use: since libcurl 8.7 it counts the body too. */
+  long header_bytes = 0;
   curl_easy_getinfo (c->easy, CURLINFO_HEADER_SIZE, &header_bytes);
   curl_multi_remove_handle (c->multi, c->easy);
-  meter_bytes (t->http->meter, (uint64_t) request_bytes, (uint64_t) header_bytes);
+  meter_bytes (t->http->meter, t->head_sent, (uint64_t) header_bytes);
   if (rc == ERR_AGAIN)
     snprintf (t->resp->failure, sizeof t->resp->failure, "no answer within the time limit");
   else if (rc == 0 && code != CURLE_OK)
@@ -302,7 +305,7 @@ run_transfer (struct http_conn *c, struct http_transfer *t)
   if (rc == 0)
     rc = rc_of_curl (t, code);
   /* Headers pay as well; what is cancelled here has been answered already. */
-  if (rc == 0 && http_pay (t, &t->http->up, (uint64_t) request_bytes) == 0)
+  if (rc == 0 && http_pay (t, &t->http->up, t->head_sent) == 0)
     (void) !http_pay (t, &t->http->down, (uint64_t) header_bytes);
   return rc;
 }

@@ -221,3 +221,15 @@ http_on_socket (void *ctx, curl_socket_t fd, curlsocktype purpose)
     (void) setsockopt (fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size); /* only makes it smoother */
   return CURL_SOCKOPT_OK;
 }
+
+/* libcurl tells of everything it does; only what it sent besides the body is of interest. */
+int
+http_on_event (CURL *e, curl_infotype type, char *p, size_t len, void *ctx)
+{
+  (void) e;
+  (void) p;
+  struct http_transfer *t = ctx;
+  if (type == CURLINFO_HEADER_OUT)
+    t->head_sent += len;
+  return 0;
+}

@@ -35,6 +35,7 @@ struct http_transfer {
   const struct http_request *req;
   struct http_response *resp;
   size_t sent, received;
+  uint64_t head_sent; /* request lines and headers that went out, of every attempt */
   size_t prepaid; /* of the body that comes: paid before the request went out */
   int64_t began, moved_at; /* clock_now (); waits for the throttle pushed forward */
   int rc;                  /* why a callback ended the transfer */
@@ -45,6 +46,7 @@ size_t http_on_send (char *p, size_t size, size_t n, void *ctx);
 int http_on_seek (void *ctx, curl_off_t off, int origin);
 size_t http_on_receive (char *p, size_t size, size_t n, void *ctx);
 size_t http_on_header (char *p, size_t size, size_t n, void *ctx);
+int http_on_event (CURL *e, curl_infotype type, char *p, size_t len, void *ctx);
 int http_on_socket (void *ctx, curl_socket_t fd, curlsocktype purpose);
 /* How much the kernel may take in before we read it, at the rate in force; 0: as it likes. */
 size_t http_receive_window (const struct http *h);
