@@ -16,6 +16,7 @@
 #include "cli.h"
 #include "format/format.h"
 #include "out.h"
+#include "snapshot/catalog.h"
 #include "wire.h"
 
 #define CHECK_BAD_MAX 100000
@@ -48,6 +49,9 @@ struct check {
   struct wire_store *store;
   const char *vault;
   struct check_packs packs;
+  const struct catalog_item *items; /* what the vault shows */
+  size_t item_count;
+  struct buf lacking; /* digests that manifests name and the vault does not show: told of once */
   struct progress progress;
   uint64_t bytes_read, bytes_all; /* of --read-data, over the vault */
   /* totals over everything */

@@ -194,6 +194,30 @@ check_tree (struct subject *s)
   return walk_tree (s->tree, 0, on_entry, on_damage, s);
 }
 
+/* Those that the manifest names as sealed before it are shown by the store (ruling 21). */
+static void
+check_named (struct subject *s)
+{
+  struct check *c = s->c;
+  const struct manifest *m = &s->tree->manifest;
+  for (size_t i = 0; i < m->newest_count; i++) {
+    char hex[2 * DIGEST_LEN + 1], key[BLOB_KEY_MAX], reason[512];
+    bool is_known = false;
+    hex_encode (m->newest[i], DIGEST_LEN, hex);
+    for (size_t k = 0; !is_known && k < c->item_count; k++)
+      is_known = c->items[k].is_sealed && strcmp (c->items[k].digest, hex) == 0;
+    for (size_t at = 0; !is_known && at < c->lacking.len; at += DIGEST_LEN)
+      is_known = memcmp (c->lacking.data + at, m->newest[i], DIGEST_LEN) == 0;
+    if (is_known)
+      continue;
+    buf_put (&c->lacking, m->newest[i], DIGEST_LEN);
+    snprintf (key, sizeof key, "vaults/%s/snapshots/*.%s.sealed", c->vault, hex);
+    snprintf (reason, sizeof reason, "it is not there, and %s names it as sealed before: the store "
+                                     "was rolled back, or it was removed behind coffer", s->name);
+    check_bad_object (c, key, reason);
+  }
+}
+
 static int
 check_snapshot (struct check *c, const struct catalog_item *item)
 {
@@ -208,6 +232,7 @@ check_snapshot (struct check *c, const struct catalog_item *item)
   if (rc == 0)
     rc = sealed_open (v, item->name.ts, item->digest, &s.tree);
   if (rc == 0) {
+    check_named (&s);
     rc = check_tree (&s);
     sealed_free (s.tree);
   } else if (!err_is_transient (rc) && rc != ERR_NOMEM) {
@@ -230,6 +255,9 @@ check_vault (struct check *c, const struct snap_filter *f)
   int rc = catalog_list (c->store->blob, c->vault, "", &items, &n);
   if (rc == 0)
     rc = check_packs_load (c);
+  c->items = items;
+  c->item_count = n;
+  buf_init (&c->lacking, 1u << 20);
   for (size_t i = 0; i < n; i++)
     matching += items[i].is_sealed;
   if (f->last && matching > f->last)
@@ -240,6 +268,7 @@ check_vault (struct check *c, const struct snap_filter *f)
         && (!f->until || items[i].name.instant <= f->until))
       rc = check_snapshot (c, &items[i]);
   check_packs_release (&c->packs);
+  buf_release (&c->lacking);
   return rc;
 }
 
@@ -348,7 +377,11 @@ run (struct cli *cli)
       status = check_store (&c, &f);
     worst = status ? status : worst;
   }
-  return report (&c, worst);
+  status = report (&c, worst);
+  if (p.is_mount && mounted_shows_less (&p.mount))
+    return cli_refuse (cli, EXIT_DAMAGE, "the store shows less than this host has seen before: "
+                                         "coffer status --health %s tells where", p.mount.top);
+  return status;
 }
 
 static const struct option_row options[] = {

@@ -60,6 +60,8 @@ run (struct cli *cli)
     if (rc < 0)
       return cli_fail (cli, rc, NULL, "read %s/.coffer/health", m.top);
     fwrite (text.data, 1, text.len, stdout);
+    if (mounted_shows_less (&m))
+      return EXIT_DAMAGE;
     return text.len >= 3 && memcmp (text.data, "ok\n", 3) == 0 ? EXIT_DONE : EXIT_PARTLY;
   }
   if (cli_has (cli, "watch")) {
@@ -76,7 +78,7 @@ run (struct cli *cli)
 static const struct option_row options[] = {
   { "watch", 'w', NULL, "again and again, until interrupted" },
   { "interval", 'n', "SECONDS", "with --watch: how often (2)" },
-  { "health", 0, NULL, "ok, or what is wrong (exit status 3)" },
+  { "health", 0, NULL, "ok, or what is wrong (exit status 3; 4: a store shows less than before)" },
   { NULL, 0, NULL, NULL },
 };
 const struct command cmd_status = {

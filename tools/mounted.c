@@ -199,6 +199,18 @@ mounted_status (const struct mounted *m)
 }
 
 bool
+mounted_shows_less (const struct mounted *m)
+{
+  json_t *status = mounted_status (m), *region;
+  size_t i;
+  bool found = false;
+  json_array_foreach (json_object_get (status, "regions"), i, region)
+    found |= json_is_true (json_object_get (region, "shows_less"));
+  json_decref (status);
+  return found;
+}
+
+bool
 mounted_attr (const char *path, const char *name, char *out, size_t cap)
 {
   ssize_t n = lgetxattr (path, name, out, cap - 1);

@@ -32,6 +32,8 @@ int mounted_command (const struct mounted *m, const char *line, char *reply,
 int mounted_read (const struct mounted *m, const char *name, struct buf *out) WARN_UNUSED;
 /* status.json; NULL where it cannot be read. */
 json_t *mounted_status (const struct mounted *m);
+/* Whether a region shows less than this host has seen of it (ruling 21). */
+bool mounted_shows_less (const struct mounted *m);
 /* An extended attribute as text; false where there is none. */
 bool mounted_attr (const char *path, const char *name, char *out, size_t cap);
 

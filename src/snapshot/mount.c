@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "snapshot/file.h"
+#include "snapshot/seen.h"
 #include "snapshot/snap.h"
 
 #define TICK (5 * NS_PER_S)
@@ -89,8 +90,11 @@ add_region (struct mount *m, struct mount_region_opts *o)
   o->take_blob = NULL;
   o->take_keys = NULL;
   m->regions[m->region_count++] = r;
+  int rc = seen_check_store (m, r->name, keyring_superblock (r->keys));
+  if (rc)
+    return rc;
   int64_t now;
-  int rc = blob_now (r->blob, &now);
+  rc = blob_now (r->blob, &now);
   if (rc == 0)
     r->clock_offset = now - clock_wall ();
   else

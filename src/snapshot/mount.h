@@ -260,7 +260,7 @@ struct mount_region_stats {
   char name[64];
   uint64_t put_bytes, get_bytes, puts, gets, lists, retries;
   char breaker[12], last_error[256];
-  bool shows_less; /* a vault of it shows less than was seen before (ruling 21) */
+  bool shows_less; /* a vault of it shows less than was seen, or is named (ruling 21) */
   int64_t last_error_time;
 };
 struct mount_stats {

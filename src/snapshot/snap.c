@@ -350,7 +350,8 @@ begin_run (struct pool_job *job)
   struct vault *v = s->vault;
   struct catalog_entry e;
   struct sealed *parent = NULL;
-  vault_load_index (v);
+  struct index_loading *rest;
+  (void) !vault_load_index (v, &rest); /* logged */
   int rc = vault_latest (v, 0, &e);
   if (rc == 0)
     rc = vault_tree (v, e.ts, 0, &parent);
@@ -370,6 +371,8 @@ begin_run (struct pool_job *job)
     log_warn ("the parent cannot be used for deduplication vault=%s snapshot=%s err=\"%s\": what "
               "it has is"
               " stored again", v->name, s->name.ts, err_str (rc));
+  vault_seed_index (rest, rc == 0 ? parent : NULL);
+  vault_load_rest (rest);
   pipe_unhold (v->pipe);
   LOCK_SCOPE (&s->lock);
   s->is_pinning = false;

@@ -91,11 +91,13 @@ struct vault {
   struct lock lock; /* LOCK_VAULT: what follows */
   pthread_cond_t changed;
   bool is_open, is_opening; /* keys, index, pipe are there */
+  bool index_is_loading;
   struct catalog_entry *entries; /* ascending by ts */
   size_t entry_count, entry_cap;
   int64_t listed;                /* clock_now of the last listing; 0 never */
   bool is_listing;
   char seen[SNAPSHOT_TS_MAX + 2 * DIGEST_LEN + 2]; /* newest sealed one ever seen: ts.digest */
+  char lacks[2 * DIGEST_LEN + 1]; /* a digest some manifest names and no listing shows; "" none */
   bool seen_is_loaded;
   /* Changed under the lock, looked at without it too. */
   _Atomic bool shows_less;

@@ -313,6 +313,17 @@ entry_add_locked (struct vault *v, const char *ts, const char *digest, int64_t s
   return 0;
 }
 
+/* Leaves only the sealed ones: a `.pending` whose `.sealed` is gone is no snapshot. */
+static size_t
+drop_pending (struct catalog_item *items, size_t n)
+{
+  size_t kept = 0;
+  for (size_t i = 0; i < n; i++)
+    if (items[i].is_sealed)
+      items[kept++] = items[i]; /* labels are not looked at any more */
+  return kept;
+}
+
 /* What the store showed replaces what was known, but for trees already loaded. */
 static int
 merge_locked (struct vault *v, const struct catalog_item *items, size_t n, const char *ts_prefix)
@@ -333,8 +344,7 @@ merge_locked (struct vault *v, const struct catalog_item *items, size_t n, const
   }
   v->entry_count = kept;
   for (size_t i = 0; i < n; i++) {
-    int rc = items[i].is_sealed
-               ? entry_add_locked (v, items[i].name.ts, items[i].digest, items[i].sealed_time) : 0;
+    int rc = entry_add_locked (v, items[i].name.ts, items[i].digest, items[i].sealed_time);
     if (rc)
       return rc;
   }
@@ -348,6 +358,7 @@ list_now (struct vault *v, const char *ts_prefix)
   size_t n = 0;
   int64_t begun = clock_now ();
   int rc = catalog_list (v->region->blob, v->name, ts_prefix, &items, &n);
+  n = drop_pending (items, n);
   lock_take (&v->lock);
   if (rc == 0)
     rc = merge_locked (v, items, n, ts_prefix);
@@ -408,6 +419,12 @@ vault_list (struct vault *v, unsigned flags)
   lock_release (&v->lock);
   if (flags & MOUNT_NOWAIT)
     return ERR_WOULDBLOCK;
+  return list_now (v, "");
+}
+
+int
+vault_list_again (struct vault *v)
+{
   return list_now (v, "");
 }
 
@@ -498,6 +515,7 @@ vault_tree (struct vault *v, const char *ts, unsigned flags, struct sealed **out
   rc = sealed_open (v, e.ts, e.digest, &t);
   if (rc)
     return rc;
+  seen_check_named (v, t);
   lock_take (&v->lock);
   bool found;
   size_t i = entry_find (v, ts, &found);

@@ -26,6 +26,8 @@ struct vault *region_find (struct region *r, const char *name);
 /* The catalog, listed at most REFRESH ago; older ones are refreshed in the background.  Never
  * listed: waits (or ERR_WOULDBLOCK). */
 int vault_list (struct vault *v, unsigned flags) WARN_UNUSED;
+/* Lists now, whatever is known; waits. */
+int vault_list_again (struct vault *v) WARN_UNUSED;
 /* Is TS sealed?  Unknown: asks the store once, for at most half a second where a listing exists. */
 int vault_find (struct vault *v, const char *ts, unsigned flags,
                 struct catalog_entry *out) WARN_UNUSED;
@@ -35,7 +37,12 @@ void vault_add_sealed (struct vault *v, const char *ts, const char *digest, int6
 /* The loaded tree of a sealed snapshot, with a number.  Waits for the network, or
  * ERR_WOULDBLOCK. */
 int vault_tree (struct vault *v, const char *ts, unsigned flags, struct sealed **out) WARN_UNUSED;
-/* The dedup index knows the store's deltas (background; never waits). */
-void vault_load_index (struct vault *v);
+/* Brings the store's deltas into the dedup index.  Where they are many, *REST is left to do (else
+ * NULL): first the parent's extents (NULL: none), then, in the background, the deltas.  Errors are
+ * logged; a chunk can be placed whatever they are. */
+struct index_loading;
+int vault_load_index (struct vault *v, struct index_loading **rest) WARN_UNUSED;
+void vault_seed_index (struct index_loading *rest, struct sealed *parent);
+void vault_load_rest (struct index_loading *rest); /* takes it */
 
 #endif

@@ -34,6 +34,12 @@ keyring_format (const struct keyring *k)
   return k->sb.format;
 }
 
+const struct superblock *
+keyring_superblock (const struct keyring *k)
+{
+  return &k->sb;
+}
+
 const char *
 keyring_scope (const struct keyring *k)
 {

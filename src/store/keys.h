@@ -53,6 +53,7 @@ int store_open (struct blob *b, const struct unlock *u, struct keyring **out) WA
 
 const uint8_t *keyring_store_id (const struct keyring *k); /* STORE_ID_LEN bytes */
 int keyring_format (const struct keyring *k);
+const struct superblock *keyring_superblock (const struct keyring *k); /* authentic */
 /* "master" or "vault:<db>". */
 const char *keyring_scope (const struct keyring *k);
 /* The id of the slot that opened this keyring. */

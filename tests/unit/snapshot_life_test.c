@@ -7,12 +7,14 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <sys/stat.h>
 
 #include "world.h"
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "snapshot/names.h"
+#include "snapshot/seen.h"
 
 static struct world world;
 #define T "db/20260101T000000Z"
@@ -258,6 +260,91 @@ test_many (void **state)
   end (&h, store);
 }
 
+#define COLD_DELTAS 40
+
+/* Ruling 25: a host without an index does not wait for it, and finds what the parent has. */
+static void
+test_cold_index (void **state)
+{
+  (void) state;
+  struct host h;
+  struct blob *store = begin (&h);
+  const size_t len = 3u << 20;
+  uint8_t *data = malloc (len);
+  char old[320], path[100], last[100];
+  fill (data, len, 1);
+  for (unsigned i = 0; i <= COLD_DELTAS; i++) {
+    snprintf (path, sizeof path, "db/20260101T0000%02uZ.partial", i);
+    is (do_mkdir (&h, path), 0);
+    snprintf (old, sizeof old, "%s/a.ibd", last);
+    snprintf (last, sizeof last, "db/20260101T0000%02uZ", i);
+    snprintf (path, sizeof path, "%s.partial/a.ibd", last);
+    is (i ? do_link (&h, old, path) : do_write (&h, path, 0, data, len), 0);
+    snprintf (path, sizeof path, "%s.partial/own", last);
+    is (do_write (&h, path, 0, &i, sizeof i), 0);
+    snprintf (path, sizeof path, "%s.partial", last);
+    is (do_seal (&h, path), 0);
+  }
+  host_down (&h);
+  host_forget (&h);
+  /* No delta can be had while this host writes, and all are wanted. */
+  host_up (&world, store, NULL, "get:/index/=stall;get:/index/@2+0=stall", &h);
+  is (do_mkdir (&h, U ".partial"), 0);
+  is (do_write (&h, U ".partial/.a.ibd.Xy12ab", 0, data, len), 0);
+  is (do_fsync (&h, U ".partial"), 0);
+  struct snapshot_info *info;
+  size_t n;
+  is (mount_snapshots (h.m, &info, &n), 0);
+  is (n, 1);
+  is (info->fresh, 0);
+  is (info->dedup, len);
+  free (info);
+  is (do_seal (&h, U ".partial"), 0);
+  blob_fault_release (h.fault);
+  host_down (&h);
+  host_forget (&h);
+  host_up (&world, store, NULL, "", &h);
+  AUTO_BUF got;
+  buf_init (&got, 2 * len);
+  is (do_read (&h, U "/.a.ibd.Xy12ab", &got), 0);
+  assert_memory_equal (got.data, data, len);
+  free (data);
+  end (&h, store);
+}
+
+/* Ruling 21: no store below what was seen of it. */
+static void
+test_superblock (void **state)
+{
+  (void) state;
+  char dir[300], seen[320];
+  snprintf (dir, sizeof dir, "%s/superblock", world.dir);
+  snprintf (seen, sizeof seen, "%s/seen", dir);
+  is (mkdir (dir, 0700), 0);
+  is (mkdir (seen, 0700), 0);
+  const struct mount m = { .opts.state_dir = dir };
+  struct superblock old = { .format = 1, .store_id = { 1 } }, other = old, more = old;
+  other.store_id[0] = 2;
+  more.collect_count = 2;
+  strcpy (more.collect[0], "ab");
+  strcpy (more.collect[1], "b"); /* the end of another's name */
+  is (seen_check_store (&m, "r", &old), 0);
+  is (seen_check_store (&m, "r", &more), 0);
+  is (seen_check_store (&m, "r", &more), 0);
+  is (seen_check_store (&m, "r", &old), ERR_FORMAT);
+  is (seen_check_store (&m, "r", &other), 0);
+  struct superblock part = more;
+  part.collect_count = 1;
+  is (seen_check_store (&m, "r", &part), ERR_FORMAT);
+  part = more;
+  part.collect_count = 3;
+  strcpy (part.collect[2], "c");
+  part.format = 2;
+  is (seen_check_store (&m, "r", &part), 0);
+  part.format = 1;
+  is (seen_check_store (&m, "r", &part), ERR_FORMAT);
+}
+
 int
 main (void)
 {
@@ -268,7 +355,8 @@ main (void)
     cmocka_unit_test (test_names),   cmocka_unit_test (test_begin),
     cmocka_unit_test (test_renames), cmocka_unit_test (test_writer_at_seal),
     cmocka_unit_test (test_two_sealers), cmocka_unit_test (test_sticky),
-    cmocka_unit_test (test_many),
+    cmocka_unit_test (test_many),    cmocka_unit_test (test_superblock),
+    cmocka_unit_test (test_cold_index),
   };
   int rc = cmocka_run_group_tests (tests, NULL, NULL);
   world_end (&world);
