@@ -23,6 +23,14 @@
 #include "traffic.h"
 #include "places.h"
 
+/* What opens a region's store, also later. */
+struct wire_region {
+  struct wire *wire;
+  size_t no;
+  struct wire_unlock unlock;
+  enum retry_preset preset;
+};
+
 /* Everything of one mount, from the store upward; released in the reverse order. */
 struct wire {
   const struct cli *cli;
@@ -30,6 +38,8 @@ struct wire {
   const char *mountpoint;
   struct traffic *traffic;
   struct mount_region_opts *regions;
+  struct wire_region *stores;  /* one a region */
+  size_t away;                 /* regions whose store does not answer */
   char state[4096], cache[4096];
   int state_lock; /* -1: none */
   bool has_cache;
@@ -141,7 +151,8 @@ prepare_dirs (struct wire *w)
                      "make the state directory %s", w->state);
   bool is_local = true;
   for (size_t i = 0; i < config_regions (w->config); i++)
-    is_local = is_local && (w->regions[i].take_blob->caps & BLOB_CAP_LOCAL);
+    is_local = is_local && w->regions[i].take_blob
+               && (w->regions[i].take_blob->caps & BLOB_CAP_LOCAL);
   if (is_local || config_number (w->config, CONFIG_ALL, CONFIG_ID_CACHE_SIZE) == 0
       || strcmp (config_text (w->config, CONFIG_ALL, CONFIG_ID_CACHE_DIR), "none") == 0)
     return 0;
@@ -157,47 +168,115 @@ prepare_dirs (struct wire *w)
 
 /* ---- stores ---- */
 
+static void
+blob_opts (const struct wire *w, size_t i, enum retry_preset retry, struct blob_open_opts *out)
+{
+  const struct config *c = w->config;
+  const char *profile = config_text (c, (int) i, CONFIG_ID_PROFILE);
+  *out = (struct blob_open_opts){ .create = false, .retry = retry };
+  traffic_sets (w->traffic, i, &out->up, &out->down);
+  out->profile = *profile ? profile : NULL;
+  out->connect_timeout_ms
+    = (int) (config_number (c, (int) i, CONFIG_ID_CONNECT_TIMEOUT) / NS_PER_MS);
+  out->stall_timeout_ms = (int) (config_number (c, (int) i, CONFIG_ID_STALL_TIMEOUT) / NS_PER_MS);
+}
+
+/* Asked by the mount, from a worker, whether a store that was away is back.  It is opened anew: its
+ * directory may be another one now, on the disk that was not mounted. */
+static int
+open_again (void *ctx, struct blob **blob, struct keyring **keys)
+{
+  struct wire_region *r = ctx;
+  const char *url = config_text (r->wire->config, (int) r->no, CONFIG_ID_URL);
+  struct blob_open_opts opts;
+  struct blob_info info;
+  AUTO (blob) b = NULL;
+  if (*url == '/' || strncmp (url, "file:", 5) == 0) {
+    /* Opening it would log at each try that it is not there. */
+    const char *dir = *url == '/' ? url : url + 5 + (strncmp (url, "file://", 7) == 0 ? 2 : 0);
+    if (access (dir, F_OK) != 0)
+      return ERR_MISSING;
+  }
+  blob_opts (r->wire, r->no, RETRY_NONE, &opts);
+  int rc = blob_open_url (url, &opts, &b);
+  if (rc == 0)
+    rc = blob_head (b, SUPERBLOCK_KEY, &info); /* silent, unlike what follows */
+  if (rc)
+    return rc;
+  blob_free (STEAL (b));
+  blob_opts (r->wire, r->no, r->preset == RETRY_NONE ? RETRY_NONE : RETRY_QUICK, &opts);
+  rc = blob_open_url (url, &opts, &b);
+  if (rc == 0)
+    rc = store_open (b, &r->unlock.unlock, keys);
+  if (rc)
+    return rc;
+  if (r->preset != RETRY_NONE)
+    blob_retry_set_preset (b, r->preset);
+  *blob = STEAL (b);
+  return 0;
+}
+
+/* A store that is away must not keep the other regions from being served.  A key that is missing or
+ * wrong, and a passphrase that can be read only once, are for the person at the command line. */
+static bool
+may_come_back (const struct wire *w, const struct unlock *u, int rc)
+{
+  if (config_regions (w->config) == 1)
+    return false;
+  if (u->passphrase_file && strcmp (u->passphrase_file, "-") == 0)
+    return false;
+  const char *file = u->key_file ? u->key_file : u->passphrase_file;
+  return err_is_transient (rc) || rc == ERR_IO
+         || (rc == ERR_MISSING && file && access (file, R_OK) == 0);
+}
+
 static int
 open_region (struct wire *w, size_t i)
 {
   const struct config *c = w->config;
   struct mount_region_opts *r = &w->regions[i];
-  struct wire_unlock u;
+  struct wire_region *o = &w->stores[i];
+  const struct unlock *u = &o->unlock.unlock;
   struct wire_store s = { .blob = NULL };
-  struct blob_open_opts opts = { .create = false };
-  enum retry_preset preset = RETRY_PATIENT;
+  struct blob_open_opts opts;
   const char *url = config_text (c, (int) i, CONFIG_ID_URL);
-  const char *profile = config_text (c, (int) i, CONFIG_ID_PROFILE);
+  *o = (struct wire_region){ .wire = w, .no = i, .preset = RETRY_PATIENT };
   blob_url_redact (url, s.shown, sizeof s.shown);
-  int rc = retry_preset_parse (config_text (c, (int) i, CONFIG_ID_RETRY), &preset);
+  int rc = retry_preset_parse (config_text (c, (int) i, CONFIG_ID_RETRY), &o->preset);
   if (rc < 0)
     return cli_fail (w->cli, rc, NULL, "use the retry preset of %s", s.shown);
-  traffic_sets (w->traffic, i, &opts.up, &opts.down);
-  opts.retry = preset == RETRY_NONE ? RETRY_NONE : RETRY_STANDARD; /* until the mount stands */
-  opts.profile = *profile ? profile : NULL;
-  opts.connect_timeout_ms
-    = (int) (config_number (c, (int) i, CONFIG_ID_CONNECT_TIMEOUT) / NS_PER_MS);
-  opts.stall_timeout_ms = (int) (config_number (c, (int) i, CONFIG_ID_STALL_TIMEOUT) / NS_PER_MS);
+  /* Until the mount stands; of several regions a dead one does not keep the others waiting. */
+  blob_opts (w, i, o->preset == RETRY_NONE ? RETRY_NONE
+             : config_regions (c) > 1 ? RETRY_QUICK : RETRY_STANDARD, &opts);
   r->name = config_region_name (c, i);
-  rc = wire_unlock_of (w->cli, c, (int) i, &u);
+  rc = wire_unlock_of (w->cli, c, (int) i, &o->unlock);
   if (rc)
     return rc;
   rc = blob_open_url (url, &opts, &r->take_blob);
-  if (rc == 0 && u.path[0] && access (u.path, F_OK) != 0)
+  if (o->unlock.path[0] && access (o->unlock.path, F_OK) != 0)
     return cli_refuse (w->cli, EXIT_DENIED, "cannot open the store %s: no key is given, and the "
                                             "key file that coffer init makes for it is not there "
-                                            "(%s). Give -o key-file=FILE", s.shown, u.path);
+                                            "(%s). Give -o key-file=FILE", s.shown,
+                       o->unlock.path);
   if (rc == 0)
-    rc = store_open (r->take_blob, &u.unlock, &r->take_keys);
+    rc = store_open (r->take_blob, u, &r->take_keys);
+  if (may_come_back (w, u, rc)) {
+    blob_free (STEAL (r->take_blob));
+    r->open = open_again;
+    r->open_ctx = o;
+    w->away++;
+    log_warn ("the store does not answer, the other regions are served region=%s store=%s "
+              "err=\"%s\": it is served as soon as it is back", r->name, s.shown, err_str (rc));
+    return 0;
+  }
   if (rc == ERR_MISSING) /* no directory, no store, or no key file: the log says which */
     return cli_refuse (w->cli, EXIT_FAILED, "cannot open the store %s with %s. coffer init makes "
                                             "a store",
-                       s.shown, u.unlock.key_file ? u.unlock.key_file
-                                                  : u.unlock.passphrase_file);
+                       s.shown, u->key_file ? u->key_file : u->passphrase_file);
   if (rc < 0)
     return wire_fail (w->cli, &s, rc, "open the store");
-  if (preset != RETRY_NONE)
-    blob_retry_set_preset (r->take_blob, preset);
+  if (o->preset != RETRY_NONE)
+    blob_retry_set_preset (r->take_blob, o->preset);
   return 0;
 }
 
@@ -233,6 +312,26 @@ on_metrics (void *ctx, struct buf *out)
   struct wire *w = ctx;
   traffic_metrics (w->traffic, out);
   return buf_error (out);
+}
+
+static int
+on_history (void *ctx, struct buf *out)
+{
+  struct wire *w = ctx;
+  return mount_history (w->mount, out);
+}
+
+/* "note {...}": what a command did, for the history. */
+static int
+on_command (void *ctx, const char *line, struct buf *reply)
+{
+  struct wire *w = ctx;
+  if (strncmp (line, "note ", 5) != 0)
+    return ERR_NOTSUP;
+  int rc = mount_note (w->mount, line + 5);
+  if (rc == ERR_INVALID)
+    buf_printf (reply, "error: usage: note {\"event\": NAME, ...}\n");
+  return rc;
 }
 
 /* ---- the clock ---- */
@@ -344,6 +443,8 @@ make_fs (struct wire *w, const char *extra, void (*ready) (void *ctx), void *ctx
                  .throttle_get = on_throttle_get,
                  .throttle_set = on_throttle_set,
                  .config = on_config,
+                 .history = on_history,
+                 .command = on_command,
                  .metrics = on_metrics },
   };
   return fs_new (w->mount, &opts, &w->fs);
@@ -364,6 +465,7 @@ release (struct wire *w)
     blob_free (w->regions[i].take_blob);
   }
   free (w->regions);
+  free (w->stores);
   traffic_free (w->traffic);
   if (w->state_lock >= 0)
     close (w->state_lock);
@@ -374,13 +476,21 @@ build_and_serve (struct wire *w, const char *extra, void (*ready) (void *ctx), v
 {
   size_t n = config_regions (w->config);
   int rc = traffic_new (w->config, &w->traffic);
-  if (rc == 0 && !(w->regions = calloc (n, sizeof *w->regions)))
+  if (rc == 0)
+    w->regions = calloc (n, sizeof *w->regions);
+  if (rc == 0)
+    w->stores = calloc (n, sizeof *w->stores);
+  if (rc == 0 && (!w->regions || !w->stores))
     rc = ERR_NOMEM;
   if (rc < 0)
     return cli_fail (w->cli, rc, NULL, "begin the mount on %s", w->mountpoint);
   int status = 0;
   for (size_t i = 0; status == 0 && i < n; i++)
     status = open_region (w, i);
+  if (status == 0 && w->away == n)
+    status = cli_refuse (w->cli, EXIT_TRANSIENT, "cannot mount on %s: no region's store answers. "
+                                                 "See that one can be reached from here, and try "
+                                                 "again", w->mountpoint);
   if (status == 0)
     status = prepare_dirs (w);
   if (status == 0)

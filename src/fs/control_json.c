@@ -34,6 +34,7 @@ region_json (const struct mount_region_stats *r)
   set_u64 (o, "retries", r->retries);
   set_str (o, "breaker", r->breaker[0] ? r->breaker : "closed");
   set_str (o, "last_error", r->last_error);
+  set_str (o, "away", r->away ? err_str (r->away) : "");
   json_object_set_new (o, "shows_less", json_boolean (r->shows_less));
   set_u64 (o, "last_error_time", (uint64_t) (r->last_error_time / NS_PER_S));
   return o;

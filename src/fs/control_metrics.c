@@ -93,11 +93,11 @@ put_view (struct buf *out, const struct control_view *v)
       buf_printf (out, "%s{region=\"%s\"} %llu\n", m->name, v->stats.regions[k].name,
                   value_of (&v->stats.regions[k], m));
   }
-  put_head (out, "coffer_region_up", "gauge", "1 where the breaker is closed.");
+  put_head (out, "coffer_region_up", "gauge", "1 where the store is there and the breaker closed.");
   for (size_t k = 0; k < v->stats.region_count; k++) {
     const struct mount_region_stats *r = &v->stats.regions[k];
     buf_printf (out, "coffer_region_up{region=\"%s\"} %d\n", r->name,
-                !r->breaker[0] || strcmp (r->breaker, "closed") == 0);
+                !r->away && (!r->breaker[0] || strcmp (r->breaker, "closed") == 0));
   }
 }
 

@@ -128,6 +128,8 @@ put_region (struct buf *out, const struct mount_region_stats *r)
               (unsigned long long) r->lists);
   buf_printf (out, "  retries     %llu\n  breaker     %s\n", (unsigned long long) r->retries,
               r->breaker[0] ? r->breaker : "closed");
+  if (r->away)
+    buf_printf (out, "  NOT SERVED  its store could not be opened: %s\n", err_str (r->away));
   if (r->shows_less)
     buf_printf (out, "  SHOWS LESS  than was seen before: see the log\n");
   if (r->last_error[0]) {
@@ -189,6 +191,9 @@ control_fill_health (struct fs *fs, struct buf *out)
     if (r->breaker[0] && strcmp (r->breaker, "closed") != 0)
       buf_printf (&bad, "region %s is not reached: breaker %s, %s\n", r->name, r->breaker,
                   r->last_error);
+    if (r->away)
+      buf_printf (&bad, "region %s is not served, its store could not be opened: %s\n", r->name,
+                  err_str (r->away));
     if (r->shows_less)
       buf_printf (&bad, "region %s shows less than was seen before: it was rolled back, or sealed "
                   "snapshots were removed behind coffer; the log names them\n", r->name);

@@ -76,6 +76,161 @@ make_state (struct mount *m)
   return rc ? rc : load_host_id (m);
 }
 
+/* The store is open: what is known of it, and its clock. */
+static int
+region_enter (struct region *r)
+{
+  int rc = seen_check_store (r->mount, r->name, keyring_superblock (r->keys));
+  if (rc)
+    return rc;
+  int64_t now;
+  rc = blob_now (r->blob, &now);
+  if (rc == 0)
+    r->clock_offset = now - clock_wall ();
+  else
+    log_warn ("the store's clock is unknown region=%s err=\"%s\": taking this host's", r->name,
+              err_str (rc));
+  return 0;
+}
+
+/* ---- a region whose store was away when the mount began ---- */
+
+struct join_job {
+  struct pool_job job; /* first */
+  struct region *region;
+};
+
+/* It is no answer yet whether the store can be used. */
+static bool
+is_away (int rc)
+{
+  return err_is_transient (rc) || rc == ERR_IO || rc == ERR_MISSING || rc == ERR_CANCELLED
+         || rc == ERR_NOMEM;
+}
+
+static int
+open_store (struct region *r)
+{
+  struct mount *m = r->mount;
+  AUTO (blob) b = NULL;
+  int rc = r->open (r->open_ctx, &b, &r->keys);
+  if (rc)
+    return rc;
+  {
+    LOCK_SCOPE (&m->lock);
+    r->blob = STEAL (b);
+    if (m->is_cancelled)
+      blob_cancel (r->blob);
+  }
+  rc = region_enter (r);
+  if (rc) {
+    keyring_free (STEAL (r->keys));
+    LOCK_SCOPE (&m->lock);
+    b = STEAL (r->blob);
+  }
+  return rc;
+}
+
+static void
+join_run (struct pool_job *job)
+{
+  struct region *r = ((struct join_job *) job)->region;
+  struct mount *m = r->mount;
+  free (job);
+  int rc = open_store (r);
+  if (rc == 0) {
+    snap_recover_all (r);
+    log_info ("the store is back, the region is served region=%s", r->name);
+  } else if (!is_away (rc))
+    log_err ("the region is not served: its store is there but cannot be used region=%s "
+             "err=\"%s\": mend what the line above says and mount again", r->name, err_str (rc));
+  LOCK_SCOPE (&m->lock);
+  r->is_joining = false;
+  r->away = rc;
+}
+
+/* Looks whether the stores of absent regions are back, one at a time: a dead one keeps a worker for
+ * some seconds. */
+static void
+look_at_regions (struct mount *m)
+{
+  LOCK_SCOPE (&m->lock);
+  struct region *next = NULL;
+  for (size_t i = 0; i < m->region_count; i++) {
+    struct region *r = m->regions[(m->joins + i) % m->region_count];
+    if (r->is_joining)
+      return;
+    if (!next && r->away && is_away (r->away))
+      next = r;
+  }
+  struct join_job *j = next ? calloc (1, sizeof *j) : NULL;
+  if (!j)
+    return;
+  *j = (struct join_job){ .job.run = join_run, .region = next };
+  next->is_joining = true;
+  m->joins = next->no + 1;
+  pool_submit (m->workers, &j->job);
+}
+
+/* ---- databases made here that the store does not show yet ---- */
+
+struct mark_job {
+  struct pool_job job; /* first */
+  struct vault *vault;
+};
+
+static struct vault *
+find_unmarked_locked (struct mount *m)
+{
+  lock_assert_held (&m->lock);
+  for (size_t i = 0; i < m->region_count; i++)
+    for (uint32_t k = 0; k < m->regions[i]->vault_count; k++)
+      if (m->regions[i]->vaults[k]->is_unmarked)
+        return m->regions[i]->vaults[k];
+  return NULL;
+}
+
+static void
+mark_run (struct pool_job *job)
+{
+  struct vault *v = ((struct mark_job *) job)->vault;
+  struct mount *m = v->region->mount;
+  free (job);
+  int rc = vault_mark (v);
+  if (rc)
+    log_warn ("a new database is not in the store yet region=%s vault=%s err=\"%s\": other hosts do "
+              "not see it", v->region->name, v->name, err_str (rc));
+  LOCK_SCOPE (&m->lock);
+  m->is_marking = false;
+}
+
+/* One at a time: `mkdir` does not wait for the store, and a dead one keeps one worker only. */
+static void
+look_at_vaults (struct mount *m)
+{
+  LOCK_SCOPE (&m->lock);
+  struct vault *v = m->is_marking ? NULL : find_unmarked_locked (m);
+  struct mark_job *j = v ? calloc (1, sizeof *j) : NULL;
+  if (!j)
+    return;
+  *j = (struct mark_job){ .job.run = mark_run, .vault = v };
+  m->is_marking = true;
+  pool_submit (m->workers, &j->job);
+}
+
+static int
+mark_all (struct mount *m)
+{
+  for (;;) {
+    lock_take (&m->lock);
+    struct vault *v = find_unmarked_locked (m);
+    lock_release (&m->lock);
+    int rc = v ? vault_mark (v) : 0;
+    if (!v || rc)
+      return rc;
+  }
+}
+
 static int
 add_region (struct mount *m, struct mount_region_opts *o)
 {
@@ -90,16 +245,11 @@ add_region (struct mount *m, struct mount_region_opts *o)
   o->take_blob = NULL;
   o->take_keys = NULL;
   m->regions[m->region_count++] = r;
-  int rc = seen_check_store (m, r->name, keyring_superblock (r->keys));
-  if (rc)
-    return rc;
-  int64_t now;
-  rc = blob_now (r->blob, &now);
-  if (rc == 0)
-    r->clock_offset = now - clock_wall ();
-  else
-    log_warn ("the store's clock is unknown region=%s err=\"%s\": taking this host's", r->name,
-              err_str (rc));
+  if (r->keys)
+    return region_enter (r);
+  r->open = o->open;
+  r->open_ctx = o->open_ctx;
+  r->away = ERR_AGAIN;
   return 0;
 }
 
@@ -142,6 +292,10 @@ committer (void *arg)
   lock_take (&m->lock);
   while (!m->is_stopping) {
     (void) lock_wait_until (&m->wake, &m->lock, clock_now () + TICK);
+    lock_release (&m->lock);
+    look_at_regions (m);
+    look_at_vaults (m);
+    lock_take (&m->lock);
     for (uint32_t i = 0; i < m->snap_count && !m->is_stopping; i++) {
       struct snap *s = m->snaps[i];
       if (!s || s->life == LIFE_GONE || !s->tree)
@@ -196,7 +350,9 @@ mount_new (const struct mount_opts *opts, struct mount **out)
   for (size_t i = 0; rc == 0 && i < opts->region_count; i++)
     rc = add_region (m, &opts->regions[i]);
   if (rc == 0) {
-    snap_recover_all (m);
+    for (size_t i = 0; i < m->region_count; i++)
+      if (!m->regions[i]->away)
+        snap_recover_all (m->regions[i]);
     rc = pthread_create (&m->committer, NULL, committer, m) == 0 ? 0 : ERR_NOMEM;
     m->has_committer = rc == 0;
   }
@@ -212,9 +368,12 @@ mount_new (const struct mount_opts *opts, struct mount **out)
 void
 mount_cancel (struct mount *m)
 {
+  lock_take (&m->lock);
   m->is_cancelled = true;
   for (size_t i = 0; i < m->region_count; i++)
-    blob_cancel (m->regions[i]->blob);
+    if (m->regions[i]->blob)
+      blob_cancel (m->regions[i]->blob);
+  lock_release (&m->lock);
   if (m->line)
     pipeline_cancel (m->line);
 }
@@ -244,7 +403,7 @@ snap_at (struct mount *m, uint32_t i, bool *is_end)
 int
 mount_drain (struct mount *m)
 {
-  int rc = 0;
+  int rc = mark_all (m);
   bool is_end = false;
   for (uint32_t i = 0; !is_end; i++) {
     struct snap *s = snap_at (m, i, &is_end);

@@ -45,6 +45,11 @@ struct mount_region_opts {
   /* the whole stack (retry, throttle, backend); owned by the mount on success */
   struct blob *take_blob;
   struct keyring *take_keys;   /* likewise */
+  /* Both NULL: the store is away.  OPEN is asked for them now and then, from a thread that may wait,
+   * until it returns 0; after an error that is neither transient nor ERR_IO nor ERR_MISSING no
+   * more. */
+  int (*open) (void *open_ctx, struct blob **blob, struct keyring **keys);
+  void *open_ctx;
 };
 struct mount_opts {
   struct mount_region_opts *regions;
@@ -262,6 +267,7 @@ struct mount_region_stats {
   char breaker[12], last_error[256];
   bool shows_less; /* a vault of it shows less than was seen, or is named (ruling 21) */
   int64_t last_error_time;
+  int away; /* why it is not there since the mount; 0: it is */
 };
 struct mount_stats {
   struct mount_region_stats *regions; /* mount_stats_release */
@@ -276,6 +282,11 @@ struct mount_stats {
 };
 int mount_stats_get (struct mount *m, struct mount_stats *out) WARN_UNUSED;
 void mount_stats_release (struct mount_stats *s);
+
+/* The history of this host's snapshots, a line of JSON each, oldest first; MOUNT_NOTE adds one that
+ * something above did: an object with an "event" (ERR_INVALID). */
+int mount_history (struct mount *m, struct buf *out) WARN_UNUSED;
+int mount_note (struct mount *m, const char *line) WARN_UNUSED;
 
 /* Block cache by path of a sealed snapshot or below ("eu/orders/latest/x"): pin, unpin, warm,
  * drop. */

@@ -147,8 +147,10 @@ mount_snapshots (struct mount *m, struct snapshot_info **out, size_t *n)
 static void
 region_stats (struct region *r, struct mount_region_stats *out)
 {
-  struct blob_stats b;
-  blob_stats_get (r->blob, &b);
+  struct blob_stats b = { 0 };
+  out->away = r->away;
+  if (!out->away)
+    blob_stats_get (r->blob, &b);
   snprintf (out->name, sizeof out->name, "%s", r->name);
   out->put_bytes = b.bytes_up;
   out->get_bytes = b.bytes_down;

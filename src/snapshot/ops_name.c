@@ -373,6 +373,8 @@ make_vault (struct region *r, const char *name, unsigned flags, struct node_stat
   if (rc)
     return rc;
   vault_know (v, clock_wall ());
+  v->is_unmarked = true;
+  mount_kick (r->mount);
   dir_stat (r->mount, node_of_vault (v, false), out);
   return 0;
 }

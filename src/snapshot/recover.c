@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "snapshot/catalog.h"
 #include "snapshot/file.h"
+#include "snapshot/history.h"
 #include "snapshot/snap.h"
 
 /* The name of a checkpoint: "<seq>", or "<seq>.<seq it builds on>". */
@@ -301,6 +302,7 @@ snap_recover (struct vault *v, const struct snapshot_name *name, const char *par
   lock_take (&s->tree->lock);
   uint64_t files = s->tree->files;
   lock_release (&s->tree->lock);
+  history_resume (s);
   log_info ("open snapshot recovered vault=%s snapshot=%s files=%llu", v->name, name->ts,
             (unsigned long long) files);
   *out = s;
@@ -335,8 +337,9 @@ is_part_sealed (struct vault *v, const struct snapshot_name *name, const char *p
 }
 
 static void
-recover_record (struct mount *m, char *record)
+recover_record (struct region *r, const char *record)
 {
+  struct mount *m = r->mount;
   char *field[5], *save = NULL;
   int n = 0;
   char copy[512];
@@ -344,17 +347,13 @@ recover_record (struct mount *m, char *record)
   for (char *p = strtok_r (copy, "+", &save); p && n < 5; p = strtok_r (NULL, "+", &save))
     field[n++] = p;
   struct snapshot_name name;
-  if (n != 5 || snapshot_name_parse (field[2], &name) != 0)
+  if (n != 5 || strcmp (field[0], r->name) != 0 || snapshot_name_parse (field[2], &name) != 0)
     return;
   bool is_direct = strcmp (field[4], "direct") == 0;
   name.is_partial = !is_direct;
-  struct region *r = NULL;
-  for (size_t i = 0; i < m->region_count; i++)
-    if (strcmp (m->regions[i]->name, field[0]) == 0)
-      r = m->regions[i];
   struct vault *v;
   struct snap *s;
-  int rc = r ? vault_intern (r, field[1], &v) : ERR_NOENT;
+  int rc = vault_intern (r, field[1], &v);
   bool is_sealed = rc == 0 && is_part_sealed (v, &name, field[3]);
   if (rc == 0 && !is_sealed)
     rc = snap_recover (v, &name, field[3], is_direct, &s);
@@ -416,8 +415,9 @@ snap_adopt (struct vault *v, const struct snapshot_name *name, const char *part_
 }
 
 void
-snap_recover_all (struct mount *m)
+snap_recover_all (struct region *r)
 {
+  struct mount *m = r->mount;
   char path[4200];
   snprintf (path, sizeof path, "%s/parts", m->opts.state_dir);
   DIR *d = opendir (path);
@@ -425,6 +425,6 @@ snap_recover_all (struct mount *m)
     return;
   for (struct dirent *e; (e = readdir (d));)
     if (e->d_name[0] != '.')
-      recover_record (m, e->d_name);
+      recover_record (r, e->d_name);
   closedir (d);
 }

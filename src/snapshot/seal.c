@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "snapshot/catalog.h"
 #include "snapshot/file.h"
+#include "snapshot/history.h"
 #include "snapshot/snap.h"
 #include "snapshot/tree_build.h"
 
@@ -384,6 +385,8 @@ snap_seal_run (struct snap *s)
     log_err ("not sealed vault=%s snapshot=%s err=\"%s\"%s%s", s->vault->name, s->final.ts,
              err_str (rc), why[0] ? ": " : "", why);
   }
+  if (rc == 0 || strcmp (s->seal_how, "idle") != 0) /* that is tried again every few seconds */
+    history_seal (s, rc, begun);
   buf_release (&x.pending);
   tree_built_release (&x.tree);
   lock_take (&s->lock);

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "snapshot/file.h"
+#include "snapshot/history.h"
 
 #define CLOCK_AHEAD_MAX 600 /* seconds (ruling 30) */
 
@@ -429,6 +430,7 @@ snap_begin (struct vault *v, const struct snapshot_name *name, const struct cred
     pipe_unhold (v->pipe);
   log_info ("snapshot begun region=%s vault=%s snapshot=%s part=%s", v->region->name, v->name,
             name->ts, s->part);
+  history_begin (s, who->uid);
   *out = s;
   return 0;
 }
@@ -451,6 +453,7 @@ snap_remove (struct snap *s)
   part_forget (s);
   snap_leave (s);
   s->removed_at = clock_wall ();
+  history_remove (s);
   log_info ("snapshot removed vault=%s snapshot=%s", s->vault->name, s->name.ts);
   return 0;
 }

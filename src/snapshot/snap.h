@@ -28,8 +28,8 @@ int snap_recover (struct vault *v, const struct snapshot_name *name, const char 
 /* Takes over PART (NULL: the only one) of an open snapshot from its checkpoints.  ERR_NOENT;
  * ERR_LIMIT: several, which the log names; ERR_EXISTS: open here; ERR_STATE: sealed. */
 int snap_adopt (struct vault *v, const struct snapshot_name *name, const char *part) WARN_UNUSED;
-/* All parts this host's state directory knows of. */
-void snap_recover_all (struct mount *m);
+/* All parts of R that this host's state directory knows of. */
+void snap_recover_all (struct region *r);
 /* The snapshot's directory was removed while empty. */
 int snap_remove (struct snap *s) WARN_UNUSED;
 

@@ -53,6 +53,8 @@ struct mount {
   uint32_t sealed_count, sealed_cap;
   bool is_stopping, is_cancelled;
   bool has_work;
+  bool is_marking;
+  size_t joins; /* whose turn it is to be looked for */
 };
 
 struct region {
@@ -60,13 +62,17 @@ struct region {
   unsigned no;
   char name[64];
   struct blob *blob;
-  struct keyring *keys;
+  struct keyring *keys; /* both NULL until the store was opened; others look once `away` is 0 */
+  _Atomic int away;     /* why its store could not be opened yet (join_run); 0: it is there */
+  int (*open) (void *open_ctx, struct blob **blob, struct keyring **keys);
+  void *open_ctx;
   /* guarded by mount->lock */
+  bool is_joining;
   struct vault **vaults;
   uint32_t vault_count, vault_cap;
   int64_t listed; /* when the vaults were listed; 0 never */
   bool is_listing; /* in the background */
-  int64_t clock_offset; /* store's clock minus ours, ns; immutable after new */
+  int64_t clock_offset; /* store's clock minus ours, ns; as `keys` */
 };
 
 /* One sealed snapshot in the catalog. */
@@ -102,6 +108,7 @@ struct vault {
   /* Changed under the lock, looked at without it too. */
   _Atomic bool shows_less;
   _Atomic int64_t known_since;   /* seen in the store or made by mkdir here; 0: not shown */
+  _Atomic bool is_unmarked;      /* made here, and the store does not show it yet (vault_mark) */
   unsigned open_snaps;
   int64_t session_wall, session_mono; /* when the session of the index began */
   /* packs of others pinned while any snapshot is open (doc/decisions) */

@@ -23,6 +23,9 @@ int region_ask (struct region *r, const char *name, unsigned flags,
                 struct vault **out) WARN_UNUSED;
 struct vault *region_find (struct region *r, const char *name);
 
+/* Puts the object that shows a vault without snapshots to all hosts.  Waits. */
+int vault_mark (struct vault *v) WARN_UNUSED;
+
 /* The catalog, listed at most REFRESH ago; older ones are refreshed in the background.  Never
  * listed: waits (or ERR_WOULDBLOCK). */
 int vault_list (struct vault *v, unsigned flags) WARN_UNUSED;

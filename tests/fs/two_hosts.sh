@@ -50,3 +50,11 @@ HOST=b coffer_umount
 HOST=a coffer_umount
 HOST=c coffer_mount
 cmp "$VAULT/$(ts 1)/file" "$VAULT/$(ts 3)/file"
+
+# A database made by one is seen by the other, and after a remount, before anything is in it.
+mkdir "$REGION/empty"
+HOST=d coffer_mount refresh=1
+wait_for 10 "ls '$REGION' | grep -qx empty" || fail "an empty database is not seen by others"
+HOST=c coffer_remount
+[ -d "$REGION/empty" ] || fail "an empty database does not survive a remount"
+assert_eq "$(ls -A "$REGION/empty")" ""
