@@ -4,8 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "format/pack.h"
-#include "store/seal.h"
+#include "base/lock.h"
+#include "store/check.h"
+#include "store/packfile.h"
 
 static int
 by_name (const void *a, const void *b)
@@ -75,17 +76,35 @@ check_chunk_fault (const struct check_packs *p, const uint8_t pack[PACK_NAME_LEN
 void
 check_packs_release (struct check_packs *p)
 {
+  for (size_t i = 0; i < CHECK_TABLES; i++)
+    free (p->tables[i].entries);
+  vault_keys_free (p->keys);
+  sealer_free (p->sealer);
   free (p->v);
   free (p->bad);
   memset (p, 0, sizeof *p);
 }
 
-/* ---- reading one pack ---- */
+/* ---- reading them: the work is done by store/check.h ---- */
+
+#define THREADS 2 /* each holds a pack; more than two wait for the store, or for each other */
+
+struct reading {
+  struct check *c;
+  struct lock lock; /* the callbacks come from any of the threads */
+};
+
+static struct check_pack *
+pack_of (struct check *c, const uint8_t name[PACK_NAME_LEN])
+{
+  return (struct check_pack *) check_packs_find (&c->packs, name);
+}
 
 static void
 mark_chunk (struct check *c, struct check_pack *pack, uint32_t off)
 {
   struct check_packs *p = &c->packs;
+  pack->bad_chunks += pack->bad_chunks < UINT16_MAX;
   if (!p->bad)
     p->bad = calloc (CHECK_BAD_MAX, sizeof *p->bad);
   if (!p->bad || p->bad_count == CHECK_BAD_MAX) {
@@ -98,136 +117,79 @@ mark_chunk (struct check *c, struct check_pack *pack, uint32_t off)
     pack->state = PACK_STATE_SOME;
 }
 
-/* The pack's own list of its chunks; *n of them in *out. */
-static int
-read_table (const struct vault_keys *keys, struct sealer *s, const uint8_t *data, size_t size,
-            struct pack_entry **out, size_t *n)
+static void
+on_found (void *ctx, const struct check_damage *d)
 {
-  enum pack_kind kind;
-  uint8_t salt[PACK_SALT_LEN], id[ID_LEN];
-  uint64_t table_off;
-  uint32_t table_len, count;
-  if (size < PACK_HEADER_LEN + PACK_TRAILER_LEN)
-    return ERR_FORMAT;
-  int rc = pack_header_decode (data, &kind, salt);
-  if (rc == 0)
-    rc = pack_trailer_decode (data + size - PACK_TRAILER_LEN, size, &table_off, &table_len,
-                              &count);
-  if (rc < 0)
-    return rc;
-  AUTO_BUF plain;
-  buf_init (&plain, unit_plain_max (UNIT_PACK_TABLE));
-  unit_id_pack_table (salt, id);
-  rc = open_unit_buf (s, keys, UNIT_PACK_TABLE, id, data + table_off, table_len, &plain);
-  if (rc < 0)
-    return rc;
-  AUTO_MEM struct pack_entry *entries = calloc (count + 1, sizeof *entries);
-  if (!entries)
-    return ERR_NOMEM;
-  rc = pack_table_decode (plain.data, plain.len, table_off, entries, count);
-  if (rc < 0)
-    return rc;
-  *n = (size_t) rc;
-  *out = STEAL (entries);
-  return 0;
+  struct reading *r = ctx;
+  LOCK_SCOPE (&r->lock);
+  struct check_pack *pack = pack_of (r->c, d->pack);
+  if (!pack)
+    return;
+  if (d->what == CHECK_CHUNK)
+    mark_chunk (r->c, pack, d->entry.off);
+  else if (d->what != CHECK_MISSING) { /* a collector removed it: the trees tell who needs it */
+    pack->state = PACK_STATE_SUSPECT;
+    pack->findings |= (uint8_t) (1u << d->what);
+    if (d->what == CHECK_UNREADABLE)
+      r->c->transient = d->err;
+  }
 }
 
-/* Each chunk opens under its id, and what comes out hashes to it. */
-static size_t
-check_chunks (struct check *c, const struct vault_keys *keys, struct sealer *s,
-              struct check_pack *pack, const uint8_t *data, const struct pack_entry *e, size_t n)
+static bool
+on_progress (void *ctx, uint64_t packs, uint64_t bytes)
 {
-  size_t bad = 0;
-  AUTO_BUF plain;
-  buf_init (&plain, 64u << 20);
-  for (size_t i = 0; i < n; i++) {
-    uint8_t id[ID_LEN];
-    buf_reset (&plain);
-    int rc = open_unit_buf (s, keys, e[i].type, e[i].id, data + e[i].off, e[i].sealed_len, &plain);
-    if (rc >= 0)
-      rc = seal_id (s, keys, e[i].type, plain.data, plain.len, id);
-    if (rc >= 0 && memcmp (id, e[i].id, ID_LEN) == 0)
-      continue;
-    mark_chunk (c, pack, e[i].off);
-    bad++;
-  }
-  return bad;
+  (void) packs;
+  struct reading *r = ctx;
+  LOCK_SCOPE (&r->lock);
+  progress_show (&r->c->progress, bytes, r->c->packs.bytes, NULL);
+  return true;
 }
 
 static void
-check_pack_bytes (struct check *c, const struct vault_keys *keys, struct sealer *s,
-                  struct check_pack *pack, const uint8_t *data, size_t size)
+tell_pack (struct check *c, const struct check_pack *p)
 {
   char key[BLOB_KEY_MAX], reason[256];
-  uint8_t sha[32];
-  AUTO_MEM struct pack_entry *entries = NULL;
-  size_t n = 0, bad = 0;
-  key_of (c, pack->name, key);
-  sha256_once (data, size, sha);
-  bool is_named_right = memcmp (sha, pack->name, sizeof sha) == 0;
-  int rc = read_table (keys, s, data, size, &entries, &n);
-  if (!is_named_right || rc < 0)
-    pack->state = PACK_STATE_SUSPECT;
-  if (rc < 0) {
-    check_bad_object (c, key, is_named_right ? "its table does not open"
-                                             : "its bytes are not those of its name, and its table "
-                                               "does not open");
+  bool is_named_right = !(p->findings & 1u << CHECK_NAME);
+  if (!p->findings && !p->bad_chunks)
     return;
-  }
-  bad = check_chunks (c, keys, s, pack, data, entries, n);
-  if (is_named_right && bad == 0)
-    return;
-  snprintf (reason, sizeof reason, "%s; %zu of %zu chunks are damaged",
-            is_named_right ? "chunks do not hold what their ids say"
-                           : "its bytes are not those of its name", bad, n);
+  if (p->findings & 1u << CHECK_UNREADABLE)
+    snprintf (reason, sizeof reason, "the store cannot read it, or cannot be reached");
+  else if (p->findings & 1u << CHECK_TABLE)
+    snprintf (reason, sizeof reason, "%s", is_named_right
+                ? "its table does not open"
+                : "its bytes are not those of its name, and its table does not open");
+  else
+    snprintf (reason, sizeof reason, "%s; %u of its chunks are damaged",
+              is_named_right ? "chunks do not hold what their ids say"
+                             : "its bytes are not those of its name", p->bad_chunks);
+  key_of (c, p->name, key);
   check_bad_object (c, key, reason);
-}
-
-static int
-read_pack (struct check *c, const struct vault_keys *keys, struct sealer *s,
-           struct check_pack *pack, struct buf *data)
-{
-  char key[BLOB_KEY_MAX];
-  key_of (c, pack->name, key);
-  buf_reset (data);
-  int rc = blob_get_all (c->store->blob, key, data);
-  if (rc == ERR_MISSING)
-    return 0; /* a collector removed it meanwhile; who still needs it is found by the trees */
-  if (rc == ERR_LIMIT || rc == ERR_FORMAT) {
-    pack->state = PACK_STATE_SUSPECT;
-    check_bad_object (c, key, "it is larger than a pack can be, or the store gives it cut");
-    return 0;
-  }
-  if (rc < 0) {
-    /* A disk that cannot read a file, and a network that fails, are not told apart here. */
-    pack->state = PACK_STATE_SUSPECT;
-    c->transient = rc;
-    check_bad_object (c, key, rc == ERR_IO ? "the store cannot read it" : err_str (rc));
-    return 0;
-  }
-  check_pack_bytes (c, keys, s, pack, data->data, data->len);
-  return 0;
 }
 
 static int
 read_all_packs (struct check *c)
 {
   AUTO (vault_keys) keys = NULL;
-  AUTO (sealer) s = NULL;
-  AUTO_BUF data;
-  buf_init (&data, PACK_MAX_BYTES);
-  int rc = vault_keys_new (c->store->keys, c->vault, &keys);
-  if (rc == 0)
-    rc = sealer_new (&s);
-  c->bytes_read = 0;
-  c->bytes_all = c->packs.bytes;
+  AUTO_MEM uint8_t (*names)[PACK_NAME_LEN] = calloc (c->packs.count + 1, sizeof *names);
+  char prefix[BLOB_KEY_MAX];
+  struct reading r = { .c = c };
+  struct check_totals totals;
+  int rc = names ? vault_keys_new (c->store->keys, c->vault, &keys) : ERR_NOMEM;
+  if (rc)
+    return rc;
+  for (size_t i = 0; i < c->packs.count; i++)
+    memcpy (names[i], c->packs.v[i].name, PACK_NAME_LEN);
+  snprintf (prefix, sizeof prefix, "vaults/%s/packs/", c->vault);
+  const struct check_job job = { .blob = c->store->blob, .keys = keys, .prefix = prefix,
+                                 .read_data = true, .threads = THREADS, .ctx = &r,
+                                 .found = on_found, .progress = on_progress };
+  lock_init (&r.lock, LOCK_SESSION, "check");
   progress_begin (&c->progress, c->cli, c->vault);
-  for (size_t i = 0; rc == 0 && i < c->packs.count; i++) {
-    rc = read_pack (c, keys, s, &c->packs.v[i], &data);
-    c->bytes_read += c->packs.v[i].size;
-    progress_show (&c->progress, c->bytes_read, c->bytes_all, NULL);
-  }
+  rc = check_packs (&job, names, c->packs.count, &totals);
   progress_end (&c->progress);
+  lock_destroy (&r.lock);
+  for (size_t i = 0; i < c->packs.count; i++)
+    tell_pack (c, &c->packs.v[i]);
   return rc;
 }
 
@@ -244,4 +206,75 @@ check_packs_load (struct check *c)
     qsort (c->packs.v, c->packs.count, sizeof *c->packs.v, by_name);
   c->packs_seen += c->packs.count;
   return c->read_data ? read_all_packs (c) : 0;
+}
+
+/* ---- an extent against the table of its pack ---- */
+
+static void
+table_free (struct check_table *t)
+{
+  free (t->entries);
+  memset (t, 0, sizeof *t);
+}
+
+/* The table of pack NAME: those used last are kept. */
+static int
+table_get (struct check *c, const struct check_pack *pack, struct check_table **out)
+{
+  struct check_packs *p = &c->packs;
+  struct check_table *oldest = &p->tables[0];
+  char key[BLOB_KEY_MAX];
+  for (size_t i = 0; i < CHECK_TABLES; i++) {
+    struct check_table *t = &p->tables[i];
+    if (t->used && memcmp (t->name, pack->name, PACK_NAME_LEN) == 0) {
+      t->used = ++p->clock;
+      *out = t;
+      return 0;
+    }
+    oldest = t->used < oldest->used ? t : oldest;
+  }
+  int rc = p->keys ? 0 : vault_keys_new (c->store->keys, c->vault, &p->keys);
+  if (rc == 0 && !p->sealer)
+    rc = sealer_new (&p->sealer);
+  if (rc)
+    return rc;
+  table_free (oldest);
+  key_of (c, pack->name, key);
+  rc = pack_table_fetch (c->store->blob, p->keys, p->sealer, key, pack->size, &oldest->entries,
+                         &oldest->count);
+  if (rc)
+    return rc;
+  memcpy (oldest->name, pack->name, PACK_NAME_LEN);
+  oldest->used = ++p->clock;
+  *out = oldest;
+  return 0;
+}
+
+int
+check_chunk_listed (struct check *c, const struct chunk_ref *ref,
+                    const uint8_t pack[PACK_NAME_LEN], const char **fault)
+{
+  const struct check_pack *p = check_packs_find (&c->packs, pack);
+  struct check_table *t;
+  *fault = NULL;
+  if (!p || p->state == PACK_STATE_SUSPECT)
+    return 0; /* said, or tried, already */
+  int rc = table_get (c, p, &t);
+  if (rc)
+    return rc;
+  size_t lo = 0, hi = t->count;
+  while (lo < hi) {
+    size_t mid = lo + (hi - lo) / 2;
+    if (t->entries[mid].off < ref->off)
+      lo = mid + 1;
+    else
+      hi = mid;
+  }
+  const struct pack_entry *e = lo < t->count ? &t->entries[lo] : NULL;
+  if (!e || e->off != ref->off)
+    *fault = "its pack's table has no chunk at that place";
+  else if (e->type != UNIT_DATA || memcmp (e->id, ref->id, ID_LEN) != 0
+           || e->sealed_len != ref->sealed_len || e->plain_len != ref->plain_len)
+    *fault = "its pack's table has another chunk at that place";
+  return 0;
 }

@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "base/text.h"
+#define LOG_MODULE "check"
+#include "base/log.h"
 #include "check.h"
 #include "commands.h"
 #include "out.h"
@@ -118,6 +120,10 @@ check_extents (struct subject *s, const struct walk_entry *e)
                                  &is_suspect);
     if (!fault && is_suspect)
       fault = try_chunk (s, &m.e.ref, pack);
+    if (!fault && s->c->read_data && m.e.kind == EXTENT_DATA)
+      rc = check_chunk_listed (s->c, &m.e.ref, pack, &fault);
+    if (rc < 0)
+      break;
     if (fault) {
       hit_file (s, e->path, off, fault);
       return 0; /* the first place is enough to name the file */
@@ -331,6 +337,27 @@ report (struct check *c, int worst)
   return status;
 }
 
+/* So that `.coffer/history` tells when the store was last checked, and what came of it. */
+static void
+note_check (const struct check *c, const struct mounted *m, int status)
+{
+  char reply[512], line[8192];
+  json_t *o = json_pack ("{s:s, s:b, s:i, s:s, s:I, s:I, s:I, s:I, s:I, s:I}", "event", "check",
+                         "read_data", c->read_data, "status", status, "result",
+                         status == 0 ? "done" : status == EXIT_DAMAGE ? "damage"
+                         : status == EXIT_TRANSIENT ? "transient" : "failed",
+                         "snapshots", (json_int_t) c->snapshots, "files", (json_int_t) c->files,
+                         "packs", (json_int_t) c->packs_seen, "bad_objects",
+                         (json_int_t) c->bad_objects, "bad_snapshots",
+                         (json_int_t) c->bad_snapshots, "bad_files", (json_int_t) c->bad_files);
+  char *text = json_dumps (o, JSON_COMPACT | JSON_PRESERVE_ORDER);
+  snprintf (line, sizeof line, "note %s", text ? text : "");
+  if (mounted_command (m, line, reply, sizeof reply) < 0) /* who may not order may check */
+    log_debug ("the check is not noted in the history reply=\"%s\"", reply);
+  free (text);
+  json_decref (o);
+}
+
 /* A path in a mount means the stores behind it: .coffer/config says which and with which keys. */
 static int
 config_of_mount (const struct cli *cli, const struct mounted *m, struct config **out)
@@ -378,6 +405,8 @@ run (struct cli *cli)
     worst = status ? status : worst;
   }
   status = report (&c, worst);
+  if (p.is_mount)
+    note_check (&c, &p.mount, status);
   if (p.is_mount && mounted_shows_less (&p.mount))
     return cli_refuse (cli, EXIT_DAMAGE, "the store shows less than this host has seen before: "
                                          "coffer status --health %s tells where", p.mount.top);

@@ -47,10 +47,11 @@ cache_has (void *ctx, const uint8_t pack[PACK_NAME_LEN], uint32_t off)
 
 /* The collector moved a chunk: the index may know where to. */
 static bool
-relocate (void *ctx, const uint8_t id[ID_LEN], struct chunk_ref *ref, uint8_t pack[PACK_NAME_LEN])
+relocate (void *ctx, int type, const uint8_t id[ID_LEN], struct chunk_ref *ref,
+          uint8_t pack[PACK_NAME_LEN])
 {
   struct vault *v = ctx;
-  return index_find_any (v->index, UNIT_DATA, id, ref)
+  return index_find_any (v->index, type, id, ref)
     && index_pack_name (v->index, ref->pack, pack) == 0;
 }
 
@@ -163,6 +164,8 @@ open_parts (struct vault *v)
 int
 vault_open (struct vault *v)
 {
+  if (!v->region->keys) /* its store was not there yet */
+    return ERR_AGAIN;
   lock_take (&v->lock);
   while (v->is_opening)
     lock_wait (&v->changed, &v->lock);
@@ -228,6 +231,8 @@ int
 region_list (struct region *r, unsigned flags)
 {
   struct mount *m = r->mount;
+  if (r->away) /* a store without its superblock is one that is not mounted, not damage */
+    return r->away == ERR_MISSING || r->away == ERR_IO ? ERR_AGAIN : r->away;
   lock_take (&m->lock);
   bool is_known = r->listed;
   if (is_known && clock_now () - r->listed >= m->opts.refresh_ns && !r->is_listing) {
@@ -267,6 +272,19 @@ region_ask (struct region *r, const char *name, unsigned flags, struct vault **o
     return 0;
   }
   return rc ? rc : ERR_NOENT;
+}
+
+int
+vault_mark (struct vault *v)
+{
+  static const char text[] = "coffer vault\n";
+  char key[BLOB_KEY_MAX];
+  snprintf (key, sizeof key, "vaults/%s/vault", v->name);
+  /* Whoever made it as well wrote the same bytes. */
+  int rc = blob_put (v->region->blob, key, text, sizeof text - 1, NULL);
+  if (rc == 0)
+    v->is_unmarked = false;
+  return rc;
 }
 
 /* ---- the catalog ---- */

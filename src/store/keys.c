@@ -10,7 +10,6 @@
 
 #include <openssl/crypto.h>
 
-#define SUPERBLOCK_KEY "coffer.json"
 
 void
 keyring_free (struct keyring *k)

@@ -36,6 +36,8 @@ int key_file_load (const char *path, struct secret **out) WARN_UNUSED;
 /* Writes a new one, mode 0600, never over an existing file (ERR_EXISTS). */
 int key_file_save (const char *path, const struct secret *s, const char *comment) WARN_UNUSED;
 
+#define SUPERBLOCK_KEY "coffer.json"
+
 struct keyring; /* K_cfg, and the master key or one vault's key */
 void keyring_free (struct keyring *k);
 DEFINE_FREEP (keyring);

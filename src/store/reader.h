@@ -63,9 +63,9 @@ struct reader_source {
   const struct vault_keys *keys; /* borrowed */
   char prefix[128];              /* "vaults/<db>/packs/" */
   struct reader_cache cache;     /* ctx NULL: none (a local store is not cached) */
-  /* Finds another place of chunk ID after its pack was not found; false if unknown.  May be
-   * NULL. */
-  bool (*relocate) (void *ctx, const uint8_t id[ID_LEN], struct chunk_ref *ref,
+  /* Finds another place of chunk ID of TYPE (enum unit_type: trees move as well as data) after its
+   * pack was not found; false if unknown.  May be NULL. */
+  bool (*relocate) (void *ctx, int type, const uint8_t id[ID_LEN], struct chunk_ref *ref,
                     uint8_t pack[PACK_NAME_LEN]);
   void *relocate_ctx;
 };

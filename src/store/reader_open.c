@@ -199,7 +199,7 @@ fetch_alone (struct reader *r, struct entry *e, const struct chunk_want *w, unsi
   if (rc != ERR_MISSING || !w->src->relocate)
     return rc;
   struct chunk_want moved = *w;
-  if (!w->src->relocate (w->src->relocate_ctx, w->ref.id, &moved.ref, moved.pack)
+  if (!w->src->relocate (w->src->relocate_ctx, w->type, w->ref.id, &moved.ref, moved.pack)
       || memcmp (moved.pack, w->pack, PACK_NAME_LEN) == 0) {
     tell_missing (r, w);
     return rc;

@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "snapshot/names.h"
 #include "snapshot/seen.h"
+#include "store/packfile.h"
 
 static struct world world;
 #define T "db/20260101T000000Z"
@@ -292,6 +293,7 @@ test_cold_index (void **state)
   is (do_mkdir (&h, U ".partial"), 0);
   is (do_write (&h, U ".partial/.a.ibd.Xy12ab", 0, data, len), 0);
   is (do_fsync (&h, U ".partial"), 0);
+  is (do_seal (&h, U ".partial"), 0);
   struct snapshot_info *info;
   size_t n;
   is (mount_snapshots (h.m, &info, &n), 0);
@@ -299,7 +301,6 @@ test_cold_index (void **state)
   is (info->fresh, 0);
   is (info->dedup, len);
   free (info);
-  is (do_seal (&h, U ".partial"), 0);
   blob_fault_release (h.fault);
   host_down (&h);
   host_forget (&h);
@@ -309,6 +310,75 @@ test_cold_index (void **state)
   is (do_read (&h, U "/.a.ibd.Xy12ab", &got), 0);
   assert_memory_equal (got.data, data, len);
   free (data);
+  end (&h, store);
+}
+
+static int
+add_name (void *ctx, const struct blob_entry *e)
+{
+  buf_put (ctx, e->key, strlen (e->key) + 1);
+  return 0;
+}
+
+/* As a collector would: the chunks of the pack under KEY stand in another one from now on, which
+ * only the index of V knows. */
+static void
+move_pack (struct vault *v, struct blob *store, const char *key)
+{
+  AUTO_BUF pack;
+  AUTO (sealer) s = NULL;
+  AUTO_MEM struct pack_entry *e = NULL;
+  uint8_t name[PACK_NAME_LEN];
+  char moved[BLOB_KEY_MAX + 1];
+  uint32_t no;
+  size_t n;
+  const char *const keys[] = { key };
+  buf_init (&pack, 64u << 20);
+  assert_true (packfile_name (key, name));
+  name[31] ^= 1; /* no reader of chunks looks at it */
+  packfile_key ("vaults/db/packs/", name, moved);
+  is (sealer_new (&s), 0);
+  is (blob_get_all (store, key, &pack), 0);
+  is (blob_put (store, moved, pack.data, pack.len, NULL), 0);
+  is (blob_delete (store, keys, 1), 0);
+  is (pack_table_open (v->keys, s, pack.data, pack.len, &e, &n), 0);
+  is (index_pack_intern (v->index, name, &no), 0);
+  for (size_t i = 0; i < n; i++) {
+    struct chunk_ref ref = { .pack = no, .off = e[i].off, .sealed_len = e[i].sealed_len,
+                             .plain_len = e[i].plain_len };
+    memcpy (ref.id, e[i].id, ID_LEN);
+    is (index_add (v->index, e[i].type, &ref), 0);
+  }
+}
+
+/* What a collector moved is found where it is now: data, and the tree it stands in. */
+static void
+test_relocate (void **state)
+{
+  (void) state;
+  struct host h;
+  struct vault *v;
+  struct blob *store = begin (&h);
+  const size_t len = 300000;
+  AUTO_MEM uint8_t *data = malloc (len);
+  AUTO_BUF names, got;
+  buf_init (&names, 1u << 20);
+  buf_init (&got, 1u << 20);
+  fill (data, len, 5);
+  is (do_mkdir (&h, T ".partial"), 0);
+  is (do_write (&h, T ".partial/f", 0, data, len), 0);
+  is (do_seal (&h, T ".partial"), 0);
+  host_down (&h);
+  host_forget (&h);
+  host_up (&world, store, NULL, "", &h);
+  is (vault_intern (h.m->regions[0], "db", &v), 0);
+  is (vault_open (v), 0);
+  is (blob_list (store, "vaults/db/packs/", "", false, add_name, &names), 0);
+  for (size_t at = 0; at < names.len; at += strlen ((char *) names.data + at) + 1)
+    move_pack (v, store, (char *) names.data + at);
+  is (do_read (&h, T "/f", &got), 0);
+  is (got.len, len);
+  assert_memory_equal (got.data, data, len);
   end (&h, store);
 }
 
@@ -356,7 +426,7 @@ main (void)
     cmocka_unit_test (test_renames), cmocka_unit_test (test_writer_at_seal),
     cmocka_unit_test (test_two_sealers), cmocka_unit_test (test_sticky),
     cmocka_unit_test (test_many),    cmocka_unit_test (test_superblock),
-    cmocka_unit_test (test_cold_index),
+    cmocka_unit_test (test_cold_index), cmocka_unit_test (test_relocate),
   };
   int rc = cmocka_run_group_tests (tests, NULL, NULL);
   world_end (&world);

@@ -129,8 +129,10 @@ test_wrong_reference (void **state)
 static int relocate_calls;
 
 static bool
-relocate (void *ctx, const uint8_t id[ID_LEN], struct chunk_ref *ref, uint8_t pack[PACK_NAME_LEN])
+relocate (void *ctx, int type, const uint8_t id[ID_LEN], struct chunk_ref *ref,
+          uint8_t pack[PACK_NAME_LEN])
 {
+  assert_int_equal (type, UNIT_DATA);
   struct vault *v = ctx;
   relocate_calls++;
   for (size_t i = v->n / 2; i < v->n; i++)
