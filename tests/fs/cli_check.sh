@@ -97,3 +97,30 @@ rc=0
 assert_eq $rc 4
 grep -q '^damaged ' "$TESTDIR/out" && grep -q '^hit ' "$TESTDIR/out" &&
   grep -q 'back from a copy' "$TESTDIR/err" || fail "in words: $(cat "$TESTDIR/out" "$TESTDIR/err")"
+
+# An extent that does not say what its pack's table says: every pack is whole, and yet a restore and
+# a collector would not find the same chunk.
+PYTHONPATH=$TOP/tests/lib /usr/bin/python3 - "$TESTDIR/wrong" "$TESTDIR/wrong-key" << 'END'
+import sys
+import synthetic_store
+from synthetic_store import Node, tree_of
+
+class Wrong(synthetic_store.PackWriter):
+    def add(self, kind, plain, codec=1):
+        ref = super().add(kind, plain, codec)
+        ref[4] += plain == b"wrong" * 1000
+        return ref
+
+synthetic_store.PackWriter = Wrong
+store = synthetic_store.StoreWriter(sys.argv[1])
+with open(sys.argv[2], "w") as f:
+    f.write(synthetic_store.key_file_text(store.add_key_file()))
+files = {b"good": Node("file", pieces=[b"good" * 1000]),
+         b"bad": Node("file", pieces=[b"good" * 2000, b"wrong" * 1000])}
+store.vault("db").snapshot("20260101T000001Z", tree_of(files))
+END
+chmod 600 "$TESTDIR/wrong-key"
+URL=file://$TESTDIR/wrong KEY=$TESTDIR/wrong-key
+finds 0 '.ok'
+finds 4 '.bad_objects == 0 and .bad_files == 1 and .bad[0].files[0].path == "bad" and
+  .bad[0].files[0].offset == 8000 and (.bad[0].files[0].reason | test("table"))' --read-data
