@@ -32,6 +32,7 @@ filedata_begin (struct snap *s, struct inode *i)
   if (!d)
     return ERR_NOMEM;
   d->users = 1;
+  d->snap = s;
   d->inode = i;
   d->next = s->dirty;
   d->link = &s->dirty;
@@ -72,7 +73,7 @@ filedata_settle (struct snap *s, struct inode *i, bool end_use)
   struct filedata *d = i->data;
   if (d) {
     d->users -= end_use;
-    is_over = d->users == 0 && !d->cur && !d->flying && !d->error
+    is_over = d->users == 0 && !d->cur && !d->ahead && !d->flying && !d->error
               && (!d->overlay || overlay_is_empty (d->overlay));
   }
   if (is_over) {
@@ -219,7 +220,7 @@ decide_class (struct inode *i, struct filedata *d, uint64_t off, const uint8_t *
            : d->class == CLASS_TEXT ? 256 << 10 : CHUNK_MAX_BYTES;
 }
 
-static int
+int
 begin_stream (struct snap *s, struct inode *i, struct filedata *d, uint64_t off)
 {
   int rc = push_cur (s, i, d);
@@ -247,7 +248,7 @@ ensure_room (struct snap *s, struct filedata *d, size_t k, size_t more)
   return 0;
 }
 
-static int
+int
 stream_append (struct snap *s, struct inode *i, struct filedata *d, const uint8_t *p, size_t n)
 {
   while (n) {
@@ -305,19 +306,26 @@ filedata_write (struct snap *s, struct inode *i, uint64_t off, const uint8_t *p,
   decide_class (i, d, off, p, n);
   note_change (d, off, off + n);
   int rc = 0;
-  bool continues = d->cur && off == stream_end (d);
-  bool begins = !continues && (n >= STREAM_START_MIN || off >= size);
+  bool continues = off == stream_end (d) && (d->cur || d->ahead);
+  int kept = continues ? 0 : window_keep (s, d, off, p, n);
+  if (!continues && !kept && d->ahead) {
+    rc = window_flush (s, i, d);
+    continues = d->cur && off == stream_end (d);
+  }
+  bool begins = !continues && !kept && (n >= STREAM_START_MIN || off >= size);
   /* Where the overlay cannot take it, full or on a failing disk, it becomes a chunk of its own:
    * dear, but nothing is refused, and the pipeline's back-pressure holds the writer. */
-  if (!continues && !begins)
+  if (rc == 0 && !continues && !kept && !begins)
     begins = write_overlay (s, i, d, off, p, n) != 0;
-  if (begins)
+  if (rc == 0 && (begins || (continues && !d->cur)))
     rc = begin_stream (s, i, d, off);
   if (rc == 0 && (continues || begins)) {
     rc = stream_append (s, i, d, p, n);
     /* The stream's bytes are newer than what the overlay has of this range. */
     if (rc == 0 && d->overlay)
       overlay_clear (d->overlay, off, off + n);
+    if (rc == 0)
+      rc = window_drain (s, i, d);
   }
   if (rc) {
     if (rc != ERR_FULL && rc != ERR_NOMEM)
@@ -336,7 +344,9 @@ void
 filedata_close (struct snap *s, struct inode *i)
 {
   lock_take (&i->data_lock);
-  int rc = i->data ? push_cur (s, i, i->data) : 0;
+  int rc = i->data ? window_flush (s, i, i->data) : 0;
+  if (rc == 0 && i->data)
+    rc = push_cur (s, i, i->data);
   lock_release (&i->data_lock);
   if (rc)
     snap_fail (s, rc, "the end of a file could not be stored");
@@ -367,6 +377,9 @@ filedata_truncate (struct snap *s, struct inode *i, uint64_t size)
   LOCK_SCOPE (&i->data_lock);
   if (s->is_cut)
     return ERR_ROFS;
+  int rc = i->data ? window_flush (s, i, i->data) : 0;
+  if (rc)
+    return rc;
   if (i->data) {
     note_change (i->data, size, UINT64_MAX);
     cut_stream (s, i, i->data, size);
@@ -374,7 +387,7 @@ filedata_truncate (struct snap *s, struct inode *i, uint64_t size)
       overlay_clear (i->data->overlay, size, UINT64_MAX);
   }
   LOCK_SCOPE (&i->tree->lock);
-  int rc = size < i->a.size ? extmap_truncate (&i->map, size) : 0;
+  rc = size < i->a.size ? extmap_truncate (&i->map, size) : 0;
   if (rc == 0) {
     i->durable = size < i->durable ? size : i->durable;
     i->durable_next = size < i->durable_next ? size : i->durable_next;
@@ -393,9 +406,9 @@ clear_locked (struct snap *s, struct inode *i, uint64_t off, const struct extent
     return ERR_NOMEM;
   if (d->error || s->is_cut)
     return d->error ? d->error : ERR_ROFS;
-  int rc = 0;
   note_change (d, off, off + e->len);
-  if (d->cur && off < stream_end (d) && off + e->len > d->cur_off)
+  int rc = window_flush (s, i, d);
+  if (rc == 0 && d->cur && off < stream_end (d) && off + e->len > d->cur_off)
     rc = begin_stream (s, i, d, stream_end (d));
   if (rc)
     return rc;
@@ -467,8 +480,11 @@ push_range (struct snap *s, struct inode *i, uint64_t start, uint64_t end)
     if (!d || has_changed (d, changes, off, off + n))
       /* written meanwhile: what was read may be old (and D is there: it is on the list) */
       continue;
-    if (stream_end (d) != off || off == start)
-      rc = begin_stream (s, i, d, off);
+    if (stream_end (d) != off || off == start) {
+      rc = window_flush (s, i, d); /* what is ahead is so of where the stream is now */
+      if (rc == 0)
+        rc = begin_stream (s, i, d, off);
+    }
     if (rc == 0)
       rc = stream_append (s, i, d, buf, n);
     if (rc == 0)
@@ -490,6 +506,8 @@ filedata_push (struct snap *s, struct inode *i)
   lock_take (&i->data_lock);
   struct filedata *d = i->data;
   int rc = d ? d->error : 0;
+  if (d && rc == 0)
+    rc = window_flush (s, i, d);
   if (d && rc == 0)
     rc = push_cur (s, i, d);
   bool is_pages = d && d->class == CLASS_PAGES;

@@ -2,8 +2,8 @@
 /* file - the data of an open file: a stream that is being chunked, chunks in flight, extents, an
  * overlay.
  *
- * A byte of the file is, in this order: in the overlay; in the stream's present chunk; in an extent
- * (flying or placed); zero, where a hole is.  Writes that continue the stream, or begin one (64 KiB
+ * A byte of the file is, in this order: in the overlay; in the stream's present chunk, or ahead of
+ * it in the reordering window; in an extent (flying or placed); zero, where a hole is.  Writes that continue the stream, or begin one (64 KiB
  * or more anywhere, or anything beyond the end), go the stream's way; small writes elsewhere go to
  * the overlay.
  *

@@ -99,6 +99,7 @@ filedata_drop_all (struct snap *s)
     struct filedata *d = all[k]->data;
     if (d) {
       pipe_chunk_free (s->mount->line, STEAL (d->cur));
+      window_drop (s, d);
       overlay_free (STEAL (d->overlay));
       d->error = 0;
       d->users = 0;

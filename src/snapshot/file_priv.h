@@ -19,8 +19,16 @@ struct changed {
   uint64_t off, end;
 };
 
+/* A write that came before the one in front of it (file_window.c). */
+struct ahead {
+  struct ahead *next;
+  uint64_t off;
+  struct pipe_chunk *data; /* its bytes, lent from the pipeline's memory */
+};
+
 struct filedata {
   struct filedata *next, **link; /* in snap->dirty, guarded by snap->lock */
+  struct snap *snap;
   struct inode *inode;           /* pinned */
   unsigned users;                /* open handles and walks */
   struct chunker chunker;
@@ -30,6 +38,8 @@ struct filedata {
   uint64_t cur_off;
   uint32_t max;           /* of a chunk of this class */
   struct flying *flying;
+  struct ahead *ahead;    /* ascending, apart from each other, behind the stream's end */
+  unsigned vain;          /* how often of late what was ahead waited for nothing */
   struct overlay *overlay;
   uint32_t serial;
   uint32_t changes;       /* of the content, by writers */
@@ -45,5 +55,25 @@ stream_end (const struct filedata *d)
 {
   return d->cur_off + (d->cur ? d->cur->len : 0);
 }
+
+/* file.c; the data's lock is held. */
+int begin_stream (struct snap *s, struct inode *i, struct filedata *d, uint64_t off) WARN_UNUSED;
+int stream_append (struct snap *s, struct inode *i, struct filedata *d, const uint8_t *p,
+                   size_t n) WARN_UNUSED;
+
+/* file_window.c - the reordering window (ruling 15): a large write up to 16 MiB behind the stream's
+ * end is kept until what lies between has come, so that writes that overtake each other make the
+ * same chunks as if they had come in order.  Where it does not come (a sparse copy jumps), or
+ * something else is done with the file, what is ahead is put where it belongs, as before. */
+#define WINDOW_SPAN (16u << 20)
+#define WINDOW_TOTAL (16u << 20) /* of all files of a mount, of the pipeline's 48 MiB */
+/* Whether the write was kept: 1, 0, or an error. */
+int window_keep (struct snap *s, struct filedata *d, uint64_t off, const uint8_t *p,
+                 size_t n) WARN_UNUSED;
+/* After the stream has grown: what follows at once goes with it.  An error is the file's. */
+int window_drain (struct snap *s, struct inode *i, struct filedata *d) WARN_UNUSED;
+/* All of it goes where it belongs. */
+int window_flush (struct snap *s, struct inode *i, struct filedata *d) WARN_UNUSED;
+void window_drop (struct snap *s, struct filedata *d);
 
 #endif

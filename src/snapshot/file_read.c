@@ -32,6 +32,13 @@ filedata_ungrounded_locked (struct inode *i, uint64_t from, uint64_t *out)
     rc = first_gap (&i->map, start, stream_end (d), &at);
     least = rc == 0 && at < stream_end (d) ? at : least;
   }
+  for (const struct ahead *a = d ? d->ahead : NULL; rc == 0 && a; a = a->next) {
+    uint64_t last = a->off + a->data->len;
+    if (last <= from || a->off >= least)
+      continue;
+    rc = first_gap (&i->map, a->off > from ? a->off : from, last, &at);
+    least = rc == 0 && at < last && at < least ? at : least;
+  }
   for (uint64_t off = from; rc == 0 && d && d->overlay && off < least
        && overlay_next (d->overlay, off, &start, &end); off = end) {
     rc = first_gap (&i->map, start > off ? start : off, end, &at);
@@ -112,10 +119,13 @@ filedata_read (struct inode *i, uint64_t off, size_t *len, uint8_t *out, struct 
   *count = 0;
   if (i->data && i->data->error)
     return i->data->error;
+  int rc = i->data ? window_flush (i->data->snap, i, i->data) : 0;
+  if (rc)
+    return rc;
   while (done < want && *count < READ_PIECES_MAX) {
     size_t n = want - done;
     struct read_piece piece;
-    int rc = read_step (i, off + done, &n, out + done, &piece);
+    rc = read_step (i, off + done, &n, out + done, &piece);
     if (rc)
       return rc;
     if (piece.e.kind == EXTENT_DATA)
@@ -135,7 +145,10 @@ filedata_seek (struct inode *i, uint64_t off, bool is_hole, uint64_t *out)
   lock_release (&i->tree->lock);
   if (off >= size)
     return ERR_NXIO;
-  const struct filedata *d = i->data;
+  struct filedata *d = i->data;
+  int flushed = d ? window_flush (d->snap, i, d) : 0;
+  if (flushed)
+    return flushed;
   while (off < size) {
     uint64_t start, end;
     bool at_hole = true;

@@ -9,6 +9,7 @@ libsnapshot_la_SOURCES = \
 	%D%/extmap.c %D%/extmap.h \
 	%D%/file.c %D%/file_all.c %D%/file.h %D%/file_priv.h \
 	%D%/file_read.c \
+	%D%/file_window.c \
 	%D%/history.c %D%/history.h \
 	%D%/index_load.c \
 	%D%/merge.c \

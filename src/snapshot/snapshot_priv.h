@@ -34,6 +34,7 @@ struct mount {
   struct reader *reader;
   struct blockcache *cache;
   struct overlay_budget overlay;
+  _Atomic size_t ahead_bytes; /* in reordering windows */
   struct pool *workers;   /* seals, fsync groups, drains: they wait for chunks to be placed */
   struct pool *askers;    /* listings, first checkpoints: chunks wait for them, they for none */
   uint8_t host_id[16];
