@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* check - proves that what a vault's roots refer to is there and readable.
  *
- *   packs      all that the store lists, by name and length; with read_data each is read whole: its
- *              name is the SHA-256 of its bytes, its table opens, each chunk opens under its id,
- *              and the bytes hash to that id (ruling 19)
+ *   packs      all that the store lists, by name and length; with read_data each is read whole:
+ *              its name is the SHA-256 of its bytes, its table opens, each chunk opens under its
+ *              id, and the bytes hash to that id (ruling 19)
  *   snapshots  each manifest is authentic; each pack it names is there; each page of its tree
- *              opens; where a pack is bad, or with read_data, each extent of each file is held against it
+ *              opens; where a pack is bad, or with read_data, each extent of each file is held
+ *              against it
  *
  * With read_data each extent is also held against the table of its pack, so a chunk that a restore
  * finds by the extent is the one that a collector finds by the table.

@@ -3,9 +3,9 @@
  * overlay.
  *
  * A byte of the file is, in this order: in the overlay; in the stream's present chunk, or ahead of
- * it in the reordering window; in an extent (flying or placed); zero, where a hole is.  Writes that continue the stream, or begin one (64 KiB
- * or more anywhere, or anything beyond the end), go the stream's way; small writes elsewhere go to
- * the overlay.
+ * it in the reordering window; in an extent (flying or placed); zero, where a hole is.  Writes that
+ * continue the stream, or begin one (64 KiB or more anywhere, or anything beyond the end), go the
+ * stream's way; small writes elsewhere go to the overlay.
  *
  * Errors of placing a chunk are sticky: for the file (file_error) and its snapshot.
  * Threads: any; inode->data_lock is taken here.  Nothing but file_push waits for the network. */

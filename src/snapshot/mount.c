@@ -198,8 +198,8 @@ mark_run (struct pool_job *job)
   free (job);
   int rc = vault_mark (v);
   if (rc)
-    log_warn ("a new database is not in the store yet region=%s vault=%s err=\"%s\": other hosts do "
-              "not see it", v->region->name, v->name, err_str (rc));
+    log_warn ("a new database is not in the store yet region=%s vault=%s err=\"%s\": other hosts "
+              "do not see it", v->region->name, v->name, err_str (rc));
   LOCK_SCOPE (&m->lock);
   m->is_marking = false;
 }

@@ -45,9 +45,9 @@ struct mount_region_opts {
   /* the whole stack (retry, throttle, backend); owned by the mount on success */
   struct blob *take_blob;
   struct keyring *take_keys;   /* likewise */
-  /* Both NULL: the store is away.  OPEN is asked for them now and then, from a thread that may wait,
-   * until it returns 0; after an error that is neither transient nor ERR_IO nor ERR_MISSING no
-   * more. */
+  /* Both NULL: the store is away.  OPEN is asked for them now and then, from a thread that may
+   * wait, until it returns 0; after an error that is neither transient nor ERR_IO nor ERR_MISSING
+   * no more. */
   int (*open) (void *open_ctx, struct blob **blob, struct keyring **keys);
   void *open_ctx;
 };

@@ -163,7 +163,7 @@ region_stats (struct region *r, struct mount_region_stats *out)
   out->last_error_time = b.last_error_at;
   LOCK_SCOPE (&r->mount->lock);
   for (uint32_t i = 0; i < r->vault_count; i++)
-    out->shows_less |= r->vaults[i]->shows_less || r->vaults[i]->lacks[0];
+    out->shows_less |= r->vaults[i]->shows_less;
 }
 
 int

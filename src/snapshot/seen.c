@@ -78,15 +78,16 @@ seen_check_locked (struct vault *v)
     snprintf (name, sizeof name, "%s.%s", v->entries[i].ts, v->entries[i].digest);
     is_there = strcmp (name, v->seen) == 0;
   }
-  if (!is_there && !v->shows_less)
+  if (!is_there && !v->is_behind)
     log_err ("the store shows less than before region=%s vault=%s missing=%s: it was rolled back, "
              "damaged or"
              " something was removed behind coffer; do not seal on top of it before you know",
                v->region->name,
              v->name, v->seen);
-  v->shows_less = !is_there;
+  v->is_behind = !is_there;
   if (v->lacks[0] && is_listed_locked (v, v->lacks))
     v->lacks[0] = 0;
+  v->shows_less = !is_there || v->lacks[0];
   if (!is_there || !newest)
     return;
   char name[sizeof v->seen];
@@ -121,6 +122,7 @@ seen_check_named (struct vault *v, const struct sealed *t)
   bool is_news = !v->lacks[0];
   if (is_news)
     memcpy (v->lacks, digest, sizeof v->lacks);
+  v->shows_less = true;
   lock_release (&v->lock);
   if (is_news)
     log_err ("the store does not show a snapshot that another names as sealed before it region=%s "
@@ -148,8 +150,8 @@ describe (const struct superblock *sb, struct buf *out)
   put_features (out, "collect", sb->collect, sb->collect_count);
 }
 
-/* Whether each feature of SEEN is one of HAVE's; *lost gets one that is not.  What is no line of ours
- * (a damaged file) says nothing. */
+/* Whether each feature of SEEN is one of HAVE's; *lost gets one that is not.  What is no line of
+ * ours (a damaged file) says nothing. */
 static bool
 has_all (const char *seen, const char *have, char *lost, size_t cap)
 {

@@ -105,7 +105,7 @@ struct vault {
   bool is_listing;
   char seen[SNAPSHOT_TS_MAX + 2 * DIGEST_LEN + 2]; /* newest sealed one ever seen: ts.digest */
   char lacks[2 * DIGEST_LEN + 1]; /* a digest some manifest names and no listing shows; "" none */
-  bool seen_is_loaded;
+  bool seen_is_loaded, is_behind; /* the one seen is not shown */
   /* Changed under the lock, looked at without it too. */
   _Atomic bool shows_less;
   _Atomic int64_t known_since;   /* seen in the store or made by mkdir here; 0: not shown */

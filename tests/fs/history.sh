@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Promise (DESIGN 10): `.coffer/history` has a record of each snapshot begun, resumed, sealed or not,
-# and removed, and of each check; it survives a remount and a crash, and does not grow for ever.
+# Promise (DESIGN 10): `.coffer/history` has a record of each snapshot begun, resumed, sealed or
+# not, and removed, and of each check; it survives a remount and a crash, and does not grow for
+# ever.
 . "$(dirname "$0")/../lib/functions.sh"
 requires_mount
 requires jq

@@ -48,7 +48,8 @@ grep -q "missing=$(cut -d. -f2 <<< "$name")" "$TESTDIR/daemon-b.log" ||
 rc=0
 check > "$TESTDIR/out" 2>&1 || rc=$?
 assert_eq $rc 4
-assert_eq "$(grep -c "\.$(cut -d. -f2 <<< "$name")\.sealed" "$TESTDIR/out")" 1 "$(cat "$TESTDIR/out")"
+assert_eq "$(grep -c "\.$(cut -d. -f2 <<< "$name")\.sealed" "$TESTDIR/out")" 1 \
+  "$(cat "$TESTDIR/out")"
 show
 health 0
 HOST=b coffer_umount
