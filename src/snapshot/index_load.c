@@ -5,8 +5,8 @@
  * What is little is loaded before the first chunk is placed.  A host that lacks more (a new one, or
  * one that was away) does not wait for it (ruling 25): it takes the parent's extents into the
  * index, which is what nearly all of a backup is found in, and loads the rest in the background,
- * newest first.  All this runs on the mount's workers in small slices, so that it keeps none of
- * them from a seal. */
+ * newest first.  All this runs on the mount's askers in small slices, so that it keeps none of
+ * them from a first checkpoint. */
 #define LOG_MODULE "index"
 #include <stdio.h>
 #include <string.h>
@@ -187,7 +187,7 @@ load_run (struct pool_job *job)
   struct index_loading *l = (struct index_loading *) job;
   struct mount *m = l->vault->region->mount;
   if (!must_end (m) && (l->parent ? seed_slice (l) || l->next < l->count : load_next (l)))
-    pool_submit (m->workers, job); /* behind whatever waits */
+    pool_submit (m->askers, job); /* behind whatever waits */
   else
     loading_end (l);
 }
@@ -249,5 +249,5 @@ void
 vault_load_rest (struct index_loading *l)
 {
   if (l)
-    pool_submit (l->vault->region->mount->workers, &l->job);
+    pool_submit (l->vault->region->mount->askers, &l->job);
 }
