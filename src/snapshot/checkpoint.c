@@ -2,6 +2,7 @@
 /* Writing checkpoints: what changed since the last one, as far as it is placed. */
 #define LOG_MODULE "checkpoint"
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -15,6 +16,7 @@
 
 struct writing {
   struct snap *snap;
+  unsigned slot;           /* in inode->told_by */
   struct checkpoint_head head;
   struct buf records;
   struct pack_table named; /* packs of this delta */
@@ -23,6 +25,16 @@ struct writing {
   bool is_partial;         /* something of it could not be */
   bool is_big, is_short;   /* the file takes several objects; this one is full before its end */
   uint64_t first_new;      /* nodes from here on were made after the log was taken */
+  uint32_t seq;            /* of the last portion */
+};
+
+struct checkpoint {
+  struct snap *snap;
+  unsigned slot;
+  uint32_t seq, pins;   /* its last object; how many of the vault's pins are named with it */
+  struct buf log;       /* the changes it tells of */
+  struct buf object;
+  char key[BLOB_KEY_MAX];
 };
 
 static int
@@ -153,12 +165,12 @@ find_unnamed (void *ctx, const struct mapped *x)
 }
 
 /* How much of the file may be told of: up to the first byte whose newest content lies in memory
- * only and that no checkpoint has either.  A shorter file, never zeros; and never shorter than what
- * has been durable once, since nothing says that it was cut. */
+ * only and that no checkpoint has either, confirmed or on its way.  A shorter file, never zeros; and
+ * never shorter than what was told once, since nothing says that it was cut. */
 static int
 safe_size (struct writing *w, struct inode *i, uint64_t *out)
 {
-  uint64_t from = i->durable < i->a.size ? i->durable : i->a.size;
+  uint64_t from = i->told < i->a.size ? i->told : i->a.size;
   uint64_t limit;
   int rc = filedata_ungrounded_locked (i, from, &limit);
   struct least l = { .w = w, .from = from, .off = UINT64_MAX };
@@ -172,14 +184,14 @@ safe_size (struct writing *w, struct inode *i, uint64_t *out)
   return 0;
 }
 
+/* What stands in W, as the object SEQ with its KEY. */
 static int
-seal_and_put (struct writing *w, const char *seq)
+seal_portion (struct writing *w, const char *seq, struct buf *object, char *key)
 {
   struct snap *s = w->snap;
   struct vault *v = s->vault;
-  AUTO_BUF plain, object;
+  AUTO_BUF plain;
   buf_init (&plain, unit_plain_max (UNIT_CHECKPOINT));
-  buf_init (&object, plain.max + 4096);
   AUTO (sealer) sealer = NULL;
   int rc = checkpoint_head_put (&plain, &w->head);
   buf_put (&plain, w->records.data, w->records.len);
@@ -189,12 +201,11 @@ seal_and_put (struct writing *w, const char *seq)
     rc = sealer_new (&sealer);
   uint8_t id[ID_LEN];
   unit_id_checkpoint (v->keys, s->name.ts, s->part, seq, id);
-  object_header_put (&object, MAGIC_CHECKPOINT);
+  object_header_put (object, MAGIC_CHECKPOINT);
   if (rc == 0)
-    rc = seal_unit (sealer, v->keys, UNIT_CHECKPOINT, id, plain.data, plain.len, 1, &object);
-  char key[BLOB_KEY_MAX];
-  snprintf (key, sizeof key, "vaults/%s/open/%s/%s/%s", v->name, s->name.ts, s->part, seq);
-  return rc ? rc : blob_put (v->region->blob, key, object.data, object.len, NULL);
+    rc = seal_unit (sealer, v->keys, UNIT_CHECKPOINT, id, plain.data, plain.len, 1, object);
+  snprintf (key, BLOB_KEY_MAX, "vaults/%s/open/%s/%s/%s", v->name, s->name.ts, s->part, seq);
+  return rc;
 }
 
 /* A big file's size is told after its extents, which may fill several objects: until the last is
@@ -213,7 +224,7 @@ put_inode_locked (struct writing *w, struct inode *i, bool is_first)
   if (rc)
     return rc;
   w->is_partial = w->size < i->a.size;
-  a.size = w->is_big && i->durable < w->size ? i->durable : w->size;
+  a.size = w->is_big && i->told < w->size ? i->told : w->size;
   if (is_first || !w->is_big)
     checkpoint_node_put (&w->records, i->ino, &a);
   rc = extmap_changed (&i->map, put_segment, w);
@@ -222,32 +233,42 @@ put_inode_locked (struct writing *w, struct inode *i, bool is_first)
   a.size = w->size;
   if (w->is_big)
     checkpoint_node_put (&w->records, i->ino, &a);
-  i->durable_next = a.size;
+  i->told = i->told_by[w->slot] = a.size;
+  i->is_dirty = true;
   return rc;
 }
 
-/* What stands in W so far becomes an object. */
+/* What stands in W so far becomes an object: the next of the chain, or after a break the first of
+ * what goes on from the last that holds. */
 static int
-put_portion (struct writing *w)
+make_portion (struct writing *w, struct buf *object, char *key)
 {
   struct snap *s = w->snap;
   lock_take (&s->lock);
   uint32_t seq = ++s->seq, from = s->resumes;
+  s->resumes = RESUMES_NOTHING;
   lock_release (&s->lock);
   char name[CHECKPOINT_NAME_MAX];
   int n = snprintf (name, sizeof name, "%010u", seq);
   if (from != RESUMES_NOTHING)
     snprintf (name + n, sizeof name - (size_t) n, ".%010u", from);
-  int rc = seal_and_put (w, name);
-  if (rc)
-    return rc;
-  lock_take (&s->lock);
-  s->resumes = RESUMES_NOTHING;
-  lock_release (&s->lock);
+  int rc = seal_portion (w, name, object, key);
+  w->seq = seq;
   buf_reset (&w->records);
   pack_table_reset (&w->head.own);
   pack_table_reset (&w->head.pins);
-  return 0;
+  return rc;
+}
+
+/* It is full and goes on in the next. */
+static int
+put_portion (struct writing *w)
+{
+  AUTO_BUF object;
+  buf_init (&object, unit_plain_max (UNIT_CHECKPOINT) + 4096);
+  char key[BLOB_KEY_MAX];
+  int rc = make_portion (w, &object, key);
+  return rc ? rc : blob_put (w->snap->vault->region->blob, key, object.data, object.len, NULL);
 }
 
 /* 1: it stands in the checkpoint; 0: it is gone again. */
@@ -268,6 +289,8 @@ put_node (struct writing *w, uint64_t ino)
     i->is_logged = false;
     if (is_there)
       rc = put_inode_locked (w, i, is_first);
+    else
+      i->told_by[w->slot] = NOT_TOLD;
     if (rc || (is_there && w->is_partial))
       inode_touch_locked (i);
     lock_release (&t->lock);
@@ -360,13 +383,11 @@ put_pins (struct writing *w, uint32_t *upto)
   return 0;
 }
 
-/* The log goes back in front of what was added meanwhile, and all that it names counts as changed:
- * what was marked as told was not. */
+/* All that LOG names counts as changed: what was marked as told was not. */
 static void
-restore_log (struct worktree *t, struct buf *log)
+mark_untold_locked (struct worktree *t, const struct buf *log)
 {
   struct rd r = rd_of (log->data, log->len);
-  LOCK_SCOPE (&t->lock);
   while (rd_left (&r) && !r.failed) {
     size_t n;
     uint8_t type = rd_u8 (&r);
@@ -376,24 +397,38 @@ restore_log (struct worktree *t, struct buf *log)
       (void) rd_bytes (&r, TREE_NAME_MAX, &n);
     if (type != LOG_NODE || inode_get_locked (t, no, &i) != 0)
       continue; /* gone: nothing to tell of it */
-    i->durable_next = i->durable;
+    i->told = i->durable;
     extmap_mark_all_changed (&i->map);
     i->is_dirty = true;
     inode_put_locked (i);
   }
+}
+
+void
+checkpoint_undo (struct snap *s, struct buf *log)
+{
+  struct worktree *t = s->tree;
+  lock_take (&t->lock);
+  mark_untold_locked (t, log);
+  mark_untold_locked (t, &t->log); /* of new nodes the lost ones may have told already */
   buf_put (log, t->log.data, t->log.len);
   if (log->error)
     t->error = ERR_LIMIT;
   struct buf newer = t->log;
   t->log = *log;
   *log = newer;
+  lock_release (&t->lock);
+  LOCK_SCOPE (&s->lock);
+  s->resumes = s->confirmed;
+  s->pins_named = s->pins_confirmed;
 }
 
-/* It is in the store: what it told of the files' sizes holds. */
-static void
-confirm_log (struct worktree *t, const struct buf *log)
+void
+checkpoint_confirm (struct checkpoint *c)
 {
-  struct rd r = rd_of (log->data, log->len);
+  struct snap *s = c->snap;
+  struct worktree *t = s->tree;
+  struct rd r = rd_of (c->log.data, c->log.len);
   while (rd_left (&r) && !r.failed) {
     size_t n;
     uint8_t type = rd_u8 (&r);
@@ -404,10 +439,15 @@ confirm_log (struct worktree *t, const struct buf *log)
     LOCK_SCOPE (&t->lock);
     if (type != LOG_NODE || inode_get_locked (t, no, &i) != 0)
       continue;
-    i->durable = i->durable_next;
+    if (i->told_by[c->slot] != NOT_TOLD)
+      i->durable = i->told_by[c->slot];
     i->is_dirty = true;
     inode_put_locked (i);
   }
+  LOCK_SCOPE (&s->lock);
+  s->confirmed = c->seq;
+  s->pins_confirmed = c->pins;
+  s->last_checkpoint = clock_now ();
 }
 
 static int
@@ -420,45 +460,78 @@ put_meta (struct writing *w)
   return buf_error (&w->records);
 }
 
-int
-checkpoint_write (struct snap *s, unsigned flags)
+static int
+build (struct writing *w, struct checkpoint *c)
 {
+  struct snap *s = w->snap;
   struct worktree *t = s->tree;
-  struct mount *m = s->mount;
-  struct writing w = { .snap = s };
-  w.head.flags = (uint8_t) flags;
-  w.head.time = clock_wall ();
-  memcpy (w.head.host_id, m->host_id, sizeof w.head.host_id);
-  snprintf (w.head.host, sizeof w.head.host, "%s", m->host);
-  (void) hex_decode (pipe_session (s->vault->pipe), 8, w.head.session);
-  buf_init (&w.records, CHECKPOINT_TARGET * 2);
   lock_take (&t->lock);
-  struct buf log = t->log;
+  c->log = t->log;
   buf_init (&t->log, CHANGELOG_MAX);
-  w.first_new = t->next_ino;
+  w->first_new = t->next_ino;
   int rc = t->error;
   lock_release (&t->lock);
-  uint32_t upto = 0;
   if (rc == 0)
-    rc = put_pins (&w, &upto);
+    rc = put_pins (w, &c->pins);
   if (rc == 0)
-    rc = put_log (&w, &log);
+    rc = put_log (w, &c->log);
   if (rc == 0)
-    rc = put_meta (&w);
+    rc = put_meta (w);
   if (rc == 0)
-    rc = put_portion (&w);
-  if (rc) {
-    restore_log (t, &log);
-    log_err ("a checkpoint could not be written vault=%s snapshot=%s err=\"%s\": what was written "
-             "since the last one is not durable yet", s->vault->name, s->name.ts, err_str (rc));
-  } else {
-    confirm_log (t, &log);
-    LOCK_SCOPE (&s->lock);
-    s->pins_named = upto;
-    s->last_checkpoint = clock_now ();
-  }
-  buf_release (&log);
+    rc = make_portion (w, &c->object, c->key);
+  c->seq = w->seq;
+  LOCK_SCOPE (&s->lock);
+  s->pins_named = c->pins;
+  return rc;
+}
+
+int
+checkpoint_build (struct snap *s, unsigned flags, unsigned slot, struct checkpoint **out)
+{
+  struct checkpoint *c = calloc (1, sizeof *c);
+  if (!c)
+    return ERR_NOMEM;
+  c->snap = s;
+  c->slot = slot;
+  buf_init (&c->object, unit_plain_max (UNIT_CHECKPOINT) + 4096);
+  struct writing w = { .snap = s, .slot = slot };
+  w.head.flags = (uint8_t) flags;
+  w.head.time = clock_wall ();
+  memcpy (w.head.host_id, s->mount->host_id, sizeof w.head.host_id);
+  snprintf (w.head.host, sizeof w.head.host, "%s", s->mount->host);
+  (void) hex_decode (pipe_session (s->vault->pipe), 8, w.head.session);
+  buf_init (&w.records, CHECKPOINT_TARGET * 2);
+  int rc = build (&w, c);
   buf_release (&w.records);
   checkpoint_head_release (&w.head);
+  *out = c;
   return rc;
+}
+
+size_t
+checkpoint_bytes (const struct checkpoint *c)
+{
+  return c->object.len;
+}
+
+int
+checkpoint_send (struct checkpoint *c)
+{
+  return blob_put (c->snap->vault->region->blob, c->key, c->object.data, c->object.len, NULL);
+}
+
+void
+checkpoint_give_log (struct checkpoint *c, struct buf *to)
+{
+  buf_put (to, c->log.data, c->log.len);
+}
+
+void
+checkpoint_free (struct checkpoint *c)
+{
+  if (!c)
+    return;
+  buf_release (&c->log);
+  buf_release (&c->object);
+  free (c);
 }

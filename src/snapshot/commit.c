@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Commit: groups of fsyncs.  All that wait share one round: push, close packs, one checkpoint. */
+/* Commit: groups of fsyncs.  All that wait share one round: push, close packs, one checkpoint.
+ * Groups overlap: while one is on its way the next is built. */
 #define LOG_MODULE "snapshot"
 #include <stdlib.h>
 
@@ -7,6 +8,8 @@
 #include "base/log.h"
 #include "snapshot/file.h"
 #include "snapshot/snap.h"
+
+#define FLYING_MAX (1u << 20) /* a checkpoint longer than this flies alone */
 
 int
 snap_submit_to (struct pool *pool, struct snap *s, void (*run) (struct pool_job *job))
@@ -20,6 +23,92 @@ snap_submit_to (struct pool *pool, struct snap *s, void (*run) (struct pool_job 
   return 0;
 }
 
+/* ---- turns ----
+ *
+ * take -> build (one at a time) -> fly (at most CHECKPOINTS_FLYING, all their puts at once) -> end,
+ * in the order taken.  What one fails, all after it fail as well: they build on it.  Only when the
+ * last of them has ended does the next begin, from the last confirmed one. */
+
+bool
+snap_is_committing_locked (const struct snap *s)
+{
+  return s->turns_taken != s->turns_over;
+}
+
+static uint64_t
+turn_take_locked (struct snap *s)
+{
+  lock_assert_held (&s->lock);
+  while (s->is_building || s->turns_taken - s->turns_over >= CHECKPOINTS_FLYING || s->is_quiet
+         || (s->broken && snap_is_committing_locked (s)))
+    lock_wait (&s->changed, &s->lock);
+  s->is_building = true;
+  uint64_t turn = s->turns_taken++;
+  unsigned now = (unsigned) (s->turns_taken - s->turns_over);
+  s->turns_most = now > s->turns_most ? now : s->turns_most;
+  return turn;
+}
+
+static void
+turn_built (struct snap *s)
+{
+  LOCK_SCOPE (&s->lock);
+  s->is_building = false;
+  pthread_cond_broadcast (&s->changed);
+}
+
+/* Waits for those before it.  RC is how its own building and sending ended; C (NULL: nothing was
+ * built) is freed. */
+static int
+turn_end (struct snap *s, uint64_t turn, struct checkpoint *c, int rc)
+{
+  lock_take (&s->lock);
+  while (s->turns_over != turn)
+    lock_wait (&s->changed, &s->lock);
+  if (c && rc == 0)
+    rc = s->broken; /* it builds on that */
+  bool is_first = c && rc && !s->broken;
+  if (is_first)
+    s->broken = rc;
+  if (c && rc)
+    checkpoint_give_log (c, &s->undone);
+  bool undo = s->broken && s->turns_taken == turn + 1;
+  lock_release (&s->lock);
+  if (is_first)
+    log_err ("a checkpoint could not be written vault=%s snapshot=%s err=\"%s\": what was written "
+             "since the last one is not durable yet", s->vault->name, s->name.ts, err_str (rc));
+  if (c && rc == 0)
+    checkpoint_confirm (c);
+  if (undo)
+    checkpoint_undo (s, &s->undone);
+  checkpoint_free (c);
+  lock_take (&s->lock);
+  if (undo) {
+    buf_release (&s->undone);
+    buf_init (&s->undone, CHANGELOG_MAX);
+    s->broken = 0;
+  }
+  s->turns_over++;
+  pthread_cond_broadcast (&s->changed);
+  lock_release (&s->lock);
+  return rc;
+}
+
+/* In its turn; a long one is sent before the next is built, for they lie in memory. */
+static int
+checkpoint_fly (struct snap *s, uint64_t turn, unsigned flags, struct checkpoint **out)
+{
+  int rc = checkpoint_build (s, flags, (unsigned) (turn % CHECKPOINTS_FLYING), out);
+  bool is_long = rc == 0 && checkpoint_bytes (*out) > FLYING_MAX;
+  if (!is_long)
+    turn_built (s);
+  if (rc == 0)
+    rc = checkpoint_send (*out);
+  if (is_long)
+    turn_built (s);
+  return rc;
+}
+
 int
 snap_submit (struct snap *s, void (*run) (struct pool_job *job))
 {
@@ -30,15 +119,11 @@ int
 snap_checkpoint (struct snap *s, unsigned flags)
 {
   lock_take (&s->lock);
-  while (s->is_committing)
-    lock_wait (&s->changed, &s->lock);
-  s->is_committing = true;
+  uint64_t turn = turn_take_locked (s);
   lock_release (&s->lock);
-  int rc = checkpoint_write (s, flags);
-  LOCK_SCOPE (&s->lock);
-  s->is_committing = false;
-  pthread_cond_broadcast (&s->changed);
-  return rc;
+  struct checkpoint *c = NULL;
+  int rc = checkpoint_fly (s, turn, flags, &c);
+  return turn_end (s, turn, c, rc);
 }
 
 int
@@ -46,32 +131,33 @@ snap_commit (struct snap *s)
 {
   struct pipe *pipe = s->vault->pipe;
   lock_take (&s->lock);
-  while (s->is_pinning || s->is_committing)
+  while (s->is_pinning)
     lock_wait (&s->changed, &s->lock);
-  s->is_committing = s->had_commits = true;
+  uint64_t turn = turn_take_locked (s);
+  s->had_commits = true;
+  s->wants_checkpoint = false;
   struct mount_wait *w = s->waiters;
   s->waiters = s->waiters_tail = NULL;
   int error = s->error;
   lock_release (&s->lock);
+  struct checkpoint *c = NULL;
   int rc = error ? error : filedata_push_all (s);
   uint64_t ticket = 0;
   if (rc == 0) {
     ticket = pipe_close_packs (pipe, false);
     rc = pipe_wait_named (pipe, &s->dep, ticket);
   }
-  if (rc == 0)
-    rc = checkpoint_write (s, 0); /* beside the packs: a replay checks that they are there */
+  if (rc == 0) /* beside the packs: a replay checks that they are there */
+    rc = checkpoint_fly (s, turn, 0, &c);
+  else
+    turn_built (s);
   if (rc == 0)
     rc = pipe_wait_durable (pipe, &s->dep, ticket);
   else { /* a pack that failed is the cause, its absence only what was met first */
     int cause = pipe_wait_durable (pipe, &s->dep, 0);
     rc = cause ? cause : rc;
   }
-  lock_take (&s->lock);
-  s->is_committing = false;
-  s->wants_checkpoint = false;
-  pthread_cond_broadcast (&s->changed);
-  lock_release (&s->lock);
+  rc = turn_end (s, turn, c, rc);
   while (w) {
     struct mount_wait *next = w->next;
     w->done (w, rc);

@@ -389,8 +389,7 @@ filedata_truncate (struct snap *s, struct inode *i, uint64_t size)
   LOCK_SCOPE (&i->tree->lock);
   rc = size < i->a.size ? extmap_truncate (&i->map, size) : 0;
   if (rc == 0) {
-    i->durable = size < i->durable ? size : i->durable;
-    i->durable_next = size < i->durable_next ? size : i->durable_next;
+    inode_cut_locked (i, size);
     i->a.size = size;
     i->a.mtime = i->ctime = time_now ();
     inode_touch_locked (i);

@@ -256,7 +256,7 @@ add_region (struct mount *m, struct mount_region_opts *o)
 static bool
 wants_checkpoint (struct snap *s, int64_t now)
 {
-  if (s->life != LIFE_OPEN || s->is_pinning || s->is_committing || s->error)
+  if (s->life != LIFE_OPEN || s->is_pinning || snap_is_committing_locked (s) || s->error)
     return false;
   lock_take (&s->tree->lock);
   size_t logged = s->tree->log.len;

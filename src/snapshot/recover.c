@@ -189,7 +189,7 @@ pin_all (struct replay *r)
     uint32_t at;
     rc = pack_table_intern (&v->pins, r->packs.names[i], &at);
   }
-  r->snap->pins_named = v->pins.count;
+  r->snap->pins_named = r->snap->pins_confirmed = v->pins.count;
   lock_release (&v->lock);
   /* They stand in checkpoints that are in the store: proven by what gc/ says now. */
   return rc ? rc : snap_prove_pins (r->snap, &r->packs);
@@ -214,28 +214,38 @@ cut_grown (struct replay *r)
   return rc;
 }
 
+/* Each tells only what changed since the one it builds on, and is acknowledged after it. */
+static bool
+is_next (const struct seq *q, uint32_t last)
+{
+  return q->from == RESUMES_NOTHING ? q->no == last + 1 : q->from == last;
+}
+
 /* In order, up to the first that was never acknowledged. */
 static int
 replay_seqs (struct replay *r, const struct seq *at, size_t n)
 {
   struct snap *s = r->snap;
-  s->resumes = 0;
+  uint32_t last = 0;
   for (size_t k = 0; k < n; k++) {
     if (at[k].is_void)
       continue;
-    int rc = replay_one (r, at[k].name);
+    bool is_gap = !is_next (&at[k], last);
+    int rc = is_gap ? ERR_MISSING : replay_one (r, at[k].name);
     if (rc == ERR_MISSING) {
-      log_warn ("a checkpoint names packs that never arrived vault=%s snapshot=%s seq=%s: it was "
-                "not acknowledged and is left out with all after it", s->vault->name, s->name.ts,
-                at[k].name);
+      log_warn ("%s never arrived vault=%s snapshot=%s seq=%s: it was not acknowledged and is left "
+                "out with all after it",
+                is_gap ? "what a checkpoint builds on" : "a pack that a checkpoint names",
+                s->vault->name, s->name.ts, at[k].name);
       break;
     }
     if (rc)
       return rc;
-    s->resumes = at[k].no;
+    last = at[k].no;
   }
+  s->resumes = s->confirmed = last;
   s->seq = at[n - 1].no; /* the next one gets a number nobody used */
-  return s->resumes ? 0 : ERR_MISSING;
+  return last ? 0 : ERR_MISSING;
 }
 
 static int

@@ -52,8 +52,13 @@ end_writing (struct snap *s)
 {
   int64_t deadline = clock_now () + RELEASE_WAIT;
   LOCK_SCOPE (&s->lock);
-  while (s->is_pinning || s->is_committing)
+  while (s->is_pinning)
     lock_wait (&s->changed, &s->lock);
+  s->is_quiet = true;
+  while (snap_is_committing_locked (s))
+    lock_wait (&s->changed, &s->lock);
+  s->is_quiet = false;
+  pthread_cond_broadcast (&s->changed);
   while (s->writers)
     if (!lock_wait_until (&s->changed, &s->lock, deadline))
       break;

@@ -104,6 +104,7 @@ snap_new (struct vault *v, const struct snapshot_name *name, struct snap **out)
   s->is_direct = !name->is_partial;
   s->created = clock_wall ();
   s->resumes = RESUMES_NOTHING;
+  buf_init (&s->undone, CHANGELOG_MAX);
   lock_init (&s->lock, LOCK_SNAPSHOT, "snapshot");
   lock_cond_init (&s->changed);
   int rc = worktree_new (m->scratch, &s->tree);
@@ -127,6 +128,7 @@ snap_free (struct snap *s)
   }
   free (s->meta);
   free (s->pinned_trees);
+  buf_release (&s->undone);
   lock_destroy (&s->lock);
   pthread_cond_destroy (&s->changed);
   free (s);
@@ -442,7 +444,7 @@ snap_remove (struct snap *s)
   int rc = s->life != LIFE_OPEN ? ERR_ROFS : s->writers ? ERR_BUSY : 0;
   if (rc == 0)
     s->life = LIFE_GONE;
-  while (rc == 0 && (s->is_pinning || s->is_committing))
+  while (rc == 0 && (s->is_pinning || snap_is_committing_locked (s)))
     lock_wait (&s->changed, &s->lock);
   lock_release (&s->lock);
   if (rc)

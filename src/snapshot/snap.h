@@ -46,12 +46,28 @@ int snap_seal_start (struct snap *s, unsigned flags, const char *how) WARN_UNUSE
 /* Waits until the seal is over: its result, or ERR_AGAIN after TIMEOUT. */
 int snap_seal_wait (struct snap *s, int64_t timeout_ns) WARN_UNUSED;
 
-/* checkpoint.c.  Of one snapshot one call at a time: by snap_checkpoint, or with is_committing. */
+/* checkpoint.c: what changed since the last one was built becomes one object (very much: several,
+ * all but the last put here).  In a turn (commit.c): one is built at a time, SLOT is its own until
+ * it has ended.  After an error too *out is to be undone, unless it is NULL. */
 #define CHECKPOINT_NAME_MAX 24
 #define RESUMES_NOTHING UINT32_MAX
-int checkpoint_write (struct snap *s, unsigned flags) WARN_UNUSED;
-/* The same, waiting for its turn. */
+struct checkpoint;
+int checkpoint_build (struct snap *s, unsigned flags, unsigned slot,
+                      struct checkpoint **out) WARN_UNUSED;
+size_t checkpoint_bytes (const struct checkpoint *c);
+int checkpoint_send (struct checkpoint *c) WARN_UNUSED;
+/* It is in the store and all before it: what it told of the files' sizes holds. */
+void checkpoint_confirm (struct checkpoint *c);
+/* Its changes, appended to those of the ones that failed before it. */
+void checkpoint_give_log (struct checkpoint *c, struct buf *to);
+/* None is on its way: LOG goes back in front of what was added meanwhile, and the next one goes on
+ * from the last that is confirmed. */
+void checkpoint_undo (struct snap *s, struct buf *log);
+void checkpoint_free (struct checkpoint *c);
+/* A checkpoint of what is placed; waits for its turn and its end. */
 int snap_checkpoint (struct snap *s, unsigned flags) WARN_UNUSED;
+/* Is one being made or on its way? */
+bool snap_is_committing_locked (const struct snap *s);
 /* gc.c: true where a record condemns NAME; reads all records into a set first. */
 struct condemned;
 int condemned_load (struct vault *v, struct condemned **out) WARN_UNUSED;

@@ -144,14 +144,23 @@ struct snap {
   struct filedata *dirty; /* file data in memory or overlay; each pins its inode */
   _Atomic unsigned placed_waiters;
   struct pipe_dep dep;
-  uint32_t seq;           /* of the last checkpoint */
-  uint32_t resumes;       /* after a recovery: the one the next builds on */
+  /* Checkpoints (commit.c): turns are taken and ended in order; those between are on their way. */
+  uint64_t turns_taken, turns_over;
+  unsigned turns_most;    /* at once, ever */
+  bool is_building;       /* the newest of them is being built */
+  int broken;             /* what one failed with: those after it fail too, none begins before all
+                           * have ended */
+  bool is_quiet;          /* the seal waits for the end of all: no new ones */
+  struct buf undone;      /* the change logs of those that failed */
+  uint32_t seq;           /* the last number given */
+  uint32_t confirmed;     /* the last one in the store with all before it */
+  uint32_t resumes;       /* after a recovery or a break: the one the next builds on */
   _Atomic bool is_pinned, is_pinning; /* the first checkpoint stands, gc/ was read after it */
-  uint32_t pins_named;    /* how many of vault->pins stand in a checkpoint of this snapshot */
+  /* how many of vault->pins stand in a checkpoint of this snapshot, and in a confirmed one */
+  uint32_t pins_named, pins_confirmed;
   struct mount_wait *waiters, *waiters_tail; /* fsyncs */
   _Atomic int64_t last_checkpoint;
   bool wants_checkpoint;
-  _Atomic bool is_committing;
   bool had_commits, is_draining;
   _Atomic bool is_cut;    /* writes get EROFS: the seal has drawn its line */
   char doubtful[2 * DIGEST_LEN + 1]; /* of a `.sealed` whose put was not answered */

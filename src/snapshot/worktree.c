@@ -162,7 +162,9 @@ inode_write_locked (struct inode *i)
   buf_put_svarint (&b, i->ctime.sec);
   buf_put_varint (&b, i->ctime.nsec);
   buf_put_varint (&b, i->durable);
-  buf_put_varint (&b, i->durable_next);
+  buf_put_varint (&b, i->told);
+  for (unsigned k = 0; k < CHECKPOINTS_FLYING; k++)
+    buf_put_varint (&b, i->told_by[k]);
   buf_put_u8 (&b, extmap_is_changed (&i->map));
   rc = node_attr_encode (&a, &b);
   if (rc)
@@ -226,6 +228,17 @@ set_views (struct inode *i, const struct node_attr *a)
   return 0;
 }
 
+void
+inode_cut_locked (struct inode *i, uint64_t size)
+{
+  lock_assert_held (&i->tree->lock);
+  i->durable = size < i->durable ? size : i->durable;
+  i->told = size < i->told ? size : i->told;
+  for (unsigned k = 0; k < CHECKPOINTS_FLYING; k++)
+    if (i->told_by[k] != NOT_TOLD && size < i->told_by[k])
+      i->told_by[k] = size;
+}
+
 static struct inode *
 inode_new (struct worktree *t, uint64_t ino)
 {
@@ -254,7 +267,9 @@ inode_decode (struct inode *i, const struct buf *row)
   i->ctime.sec = rd_svarint (&r);
   i->ctime.nsec = (uint32_t) rd_varint (&r);
   i->durable = rd_varint (&r);
-  i->durable_next = rd_varint (&r);
+  i->told = rd_varint (&r);
+  for (unsigned k = 0; k < CHECKPOINTS_FLYING; k++)
+    i->told_by[k] = rd_varint (&r);
   bool is_changed = rd_u8 (&r);
   struct node_attr a;
   int rc = node_attr_decode (&r, &a);
@@ -500,7 +515,7 @@ worktree_replay_node (struct worktree *t, uint64_t ino, const struct node_attr *
   rc = set_views (i, attr);
   i->ctime = attr->mtime;
   i->is_dirty = true;
-  i->durable = i->durable_next = attr->size;
+  i->durable = i->told = attr->size;
   if (ino >= t->next_ino)
     t->next_ino = ino + 1;
   if (rc == 0 && attr->kind == NODE_FILE)

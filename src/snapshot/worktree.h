@@ -23,6 +23,9 @@
 #define WORKTREE_CACHED 8192 /* inodes kept without need: about 4 MiB */
 #define CHANGELOG_MAX (32u << 20) /* between two checkpoints; beyond it the snapshot fails */
 
+#define CHECKPOINTS_FLYING 3 /* of one snapshot, on their way at a time */
+#define NOT_TOLD UINT64_MAX
+
 struct worktree;
 struct filedata;
 
@@ -36,9 +39,11 @@ struct inode {
   struct node_time ctime;
   uint8_t *symlink, *xattrs;
   struct extmap map;
-  /* A checkpoint in the store has so much of the file; the one being written so much.  Both go down
-   * with every cut: below them a recovery finds what was once written, never a gap. */
-  uint64_t durable, durable_next;
+  /* So much of the file is in the store by the last checkpoint that is confirmed (durable); by the
+   * newest written, confirmed or not (told); by each of those on their way (told_by, by their slot;
+   * NOT_TOLD).  All go down with every cut: below them a recovery finds what was once written,
+   * never a gap. */
+  uint64_t durable, told, told_by[CHECKPOINTS_FLYING];
   struct seg_store segs;
   bool is_dirty;   /* differs from the database */
   bool is_logged;  /* in the change log */
@@ -79,6 +84,8 @@ inode_putp (struct inode **i)
 
 void inode_stat_locked (const struct inode *i, struct node_stat *out); /* all but .node */
 void inode_stat (struct inode *i, struct node_stat *out);
+/* What was told of the file beyond SIZE holds no more. */
+void inode_cut_locked (struct inode *i, uint64_t size);
 /* The inode changed: written back later, noted for the checkpoint. */
 void inode_touch_locked (struct inode *i);
 

@@ -30,6 +30,8 @@ free_packing (struct packing *k)
   free (k);
 }
 
+#define SMALL_PACK (1u << 20) /* streams do not share lanes out before a pack holds so much */
+
 /* The filling pack of any pipe that was touched longest ago is sent, because somebody needs a
  * buffer and nothing flies. */
 static void
@@ -116,8 +118,8 @@ choose_lane (struct pipe *v, int type, uint64_t stream)
   int64_t now = clock_now ();
   if (now - a->touched > NS_PER_S / 4)
     return a;
-  if (!b->pack)
-    return v->line->packs < PACKS_MAX / 2 ? b : a;
+  if (!b->pack) /* what a group of fsyncs wrote lies in one small pack, not in two */
+    return v->line->packs < PACKS_MAX / 2 && a->pack->off > SMALL_PACK ? b : a;
   return a->touched < b->touched ? a : b;
 }
 

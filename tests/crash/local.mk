@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Programs that drive the snapshot layer without FUSE, over stores that die.
-crash_tests = tests/crash/collector tests/crash/crash_points
+crash_tests = tests/crash/collector tests/crash/crash_points tests/crash/overlap
 check_PROGRAMS += $(crash_tests)
 TESTS += $(crash_tests)
 crash_world = %D%/world.c %D%/world.h %D%/journal.c
@@ -13,3 +13,7 @@ tests_crash_crash_points_LDADD = libsnapshot.la
 tests_crash_collector_SOURCES = %D%/collector.c $(crash_world)
 tests_crash_collector_CFLAGS = $(crash_cflags)
 tests_crash_collector_LDADD = libsnapshot.la
+
+tests_crash_overlap_SOURCES = %D%/overlap.c $(crash_world)
+tests_crash_overlap_CFLAGS = $(crash_cflags)
+tests_crash_overlap_LDADD = libsnapshot.la
