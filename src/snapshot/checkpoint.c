@@ -165,8 +165,8 @@ find_unnamed (void *ctx, const struct mapped *x)
 }
 
 /* How much of the file may be told of: up to the first byte whose newest content lies in memory
- * only and that no checkpoint has either, confirmed or on its way.  A shorter file, never zeros; and
- * never shorter than what was told once, since nothing says that it was cut. */
+ * only and that no checkpoint has either, confirmed or on its way.  A shorter file, never zeros;
+ * and never shorter than what was told once, since nothing says that it was cut. */
 static int
 safe_size (struct writing *w, struct inode *i, uint64_t *out)
 {
