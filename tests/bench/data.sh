@@ -5,6 +5,7 @@
 #   binaries   /usr/bin and /usr/lib of this machine, concatenated in order of name, in pieces
 #   innodb     the files of an InnoDB table as sysbench fills it; innodb-next: the next day's
 #   small      about 47,000 files of /usr/share
+#   snapshots  a store with a database of 10,000 snapshots that hold nothing
 
 # data_once NAME COMMAND...: runs COMMAND NAME.tmp unless the set is there.
 data_once () {
@@ -76,10 +77,30 @@ data_innodb () {
   note "innodb: $(cat "$work/data/innodb-changed-$size")"
 }
 
+data_snapshots () {
+  local peer=coffer dir=$1 results=/dev/null vault group coffer_extra=''
+  group_new data
+  mkdir "$dir/repo"
+  coffer_init || die "no store for the snapshots"
+  python3 - "$vault" "$listing_snapshots" <<'PY'
+import datetime, os, sys
+vault, n = sys.argv[1], int(sys.argv[2])
+start = datetime.datetime(2020, 1, 1)
+for i in range(n):
+    t = (start + datetime.timedelta(hours=i)).strftime("%Y%m%dT%H%M%SZ")
+    os.mkdir(os.path.join(vault, t + ".partial"))
+    os.rename(os.path.join(vault, t + ".partial"), os.path.join(vault, t))
+PY
+  coffer_end
+  group_end
+  rm -rf "$dir/state" "$dir/cache" "$dir/mnt"
+}
+
 # All that the chosen rows need, so that a run makes nothing.
 prepare_data () {
   case " $rows " in *\ random\ * | *\ s3-write\ *) data_once random data_random ;; esac
   case " $rows " in *\ binaries\ *) data_once binaries data_binaries ;; esac
   case " $rows " in *\ innodb\ *) data_once innodb data_innodb ;; esac
   case " $rows " in *\ small\ * | *\ s3-small\ *) data_once small data_small ;; esac
+  case " $rows " in *\ listing\ *) data_once snapshots data_snapshots ;; esac
 }

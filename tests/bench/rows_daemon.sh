@@ -31,23 +31,18 @@ asks_nothing () {
 
 # A database with many snapshots: a mount of it, and the list of its names.
 snapshots_steps () {
-  python3 - "$vault" "$listing_snapshots" <<'PY' || return 1
-import datetime, os, sys
-vault, n = sys.argv[1], int(sys.argv[2])
-start = datetime.datetime(2020, 1, 1)
-for i in range(n):
-    t = (start + datetime.timedelta(hours=i)).strftime("%Y%m%dT%H%M%SZ")
-    os.mkdir(os.path.join(vault, t + ".partial"))
-    os.rename(os.path.join(vault, t + ".partial"), os.path.join(vault, t))
-PY
+  local many=$work/data/snapshots-$size store_url
   coffer_umount
+  rm -rf "$dir/state" "$dir/cache"
+  cp "$many/key" "$dir/key"
+  store_url=file://$many/repo
   drop_caches
   measure "mount" 0 "$coffer" mount -o "$(coffer_opts)" "$(coffer_url)" "$dir/mnt" || return 1
   measure "ls snapshots cold" 0 sh -c "ls $vault | wc -l" || return 1
   measure "ls snapshots" 0 sh -c "ls $vault | wc -l" || return 1
   asks_nothing "warm snapshots" "ls $vault; readlink $vault/latest"
 }
-row_listing () { for_peers listing_steps ext4 floor coffer; }
+row_listing () { data_once snapshots data_snapshots; for_peers listing_steps ext4 floor coffer; }
 
 # --- memory: the daemon alone, with 64 writers, and in a walk over a million sealed files
 memory_steps () {
