@@ -78,22 +78,28 @@ data_innodb () {
 }
 
 data_snapshots () {
-  local peer=coffer dir=$1 results=/dev/null vault group coffer_extra=''
+  local peer=coffer dir=$1 results=/dev/null vault group coffer_extra='' i
   group_new data
   mkdir "$dir/repo"
   coffer_init || die "no store for the snapshots"
-  python3 - "$vault" "$listing_snapshots" <<'PY'
+  for ((i = 0; i < listing_snapshots; i += 250)); do # each lot by a mount of its own
+    [ $i = 0 ] || coffer_cold
+    make_snapshots "$i" 250
+  done
+  coffer_end
+  group_end
+  rm -rf "$dir/state" "$dir/cache" "$dir/mnt"
+}
+make_snapshots () { # FROM COUNT: empty ones, an hour apart
+  python3 - "$vault" "$@" "$listing_snapshots" <<'PY'
 import datetime, os, sys
-vault, n = sys.argv[1], int(sys.argv[2])
+vault, first, count, last = sys.argv[1], *map(int, sys.argv[2:])
 start = datetime.datetime(2020, 1, 1)
-for i in range(n):
+for i in range(first, min(first + count, last)):
     t = (start + datetime.timedelta(hours=i)).strftime("%Y%m%dT%H%M%SZ")
     os.mkdir(os.path.join(vault, t + ".partial"))
     os.rename(os.path.join(vault, t + ".partial"), os.path.join(vault, t))
 PY
-  coffer_end
-  group_end
-  rm -rf "$dir/state" "$dir/cache" "$dir/mnt"
 }
 
 # All that the chosen rows need, so that a run makes nothing.
