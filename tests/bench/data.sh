@@ -5,7 +5,7 @@
 #   binaries   /usr/bin and /usr/lib of this machine, concatenated in order of name, in pieces
 #   innodb     the files of an InnoDB table as sysbench fills it; innodb-next: the next day's
 #   small      about 47,000 files of /usr/share
-#   snapshots  a store with a database of 10,000 snapshots that hold nothing
+#   snapshots  a store with a database of 10,000 small snapshots
 
 # data_once NAME COMMAND...: runs COMMAND NAME.tmp unless the set is there.
 data_once () {
@@ -77,30 +77,8 @@ data_innodb () {
   note "innodb: $(cat "$work/data/innodb-changed-$size")"
 }
 
-data_snapshots () {
-  local peer=coffer dir=$1 results=/dev/null vault group coffer_extra='' i
-  group_new data
-  mkdir "$dir/repo"
-  coffer_init || die "no store for the snapshots"
-  for ((i = 0; i < listing_snapshots; i += 250)); do # each lot by a mount of its own
-    [ $i = 0 ] || coffer_cold
-    make_snapshots "$i" 250
-  done
-  coffer_end
-  group_end
-  rm -rf "$dir/state" "$dir/cache" "$dir/mnt"
-}
-make_snapshots () { # FROM COUNT: empty ones, an hour apart
-  python3 - "$vault" "$@" "$listing_snapshots" <<'PY'
-import datetime, os, sys
-vault, first, count, last = sys.argv[1], *map(int, sys.argv[2:])
-start = datetime.datetime(2020, 1, 1)
-for i in range(first, min(first + count, last)):
-    t = (start + datetime.timedelta(hours=i)).strftime("%Y%m%dT%H%M%SZ")
-    os.mkdir(os.path.join(vault, t + ".partial"))
-    os.rename(os.path.join(vault, t + ".partial"), os.path.join(vault, t))
-PY
-}
+# Debian's own Python has what this needs; another that comes first in PATH may not.
+data_snapshots () { /usr/bin/python3 "$here/many_snapshots.py" "$1" "$listing_snapshots"; }
 
 # All that the chosen rows need, so that a run makes nothing.
 prepare_data () {
