@@ -158,7 +158,11 @@ static int
 check_pack_list (struct subject *s)
 {
   struct vault *v = s->tree->vault;
-  const struct manifest *m = &s->tree->manifest;
+  AUTO_PART part = NULL;
+  int held = sealed_hold (s->tree, SEALED_MANIFEST, 0, &part);
+  if (held < 0)
+    return held;
+  const struct manifest *m = &part->manifest;
   size_t missing = 0;
   for (size_t i = 0; i < m->pack_count; i++) {
     AUTO_BUF plain;
@@ -205,7 +209,12 @@ static void
 check_named (struct subject *s)
 {
   struct check *c = s->c;
-  const struct manifest *m = &s->tree->manifest;
+  AUTO_PART part = NULL;
+  if (sealed_hold (s->tree, SEALED_MANIFEST, 0, &part) < 0) {
+    hit_snapshot (s, "its manifest cannot be read a second time");
+    return;
+  }
+  const struct manifest *m = &part->manifest;
   for (size_t i = 0; i < m->newest_count; i++) {
     char hex[2 * DIGEST_LEN + 1], key[BLOB_KEY_MAX], reason[512];
     bool is_known = false;

@@ -284,7 +284,11 @@ show_item (struct facts *f, struct wire_store *s, const struct target *t,
     return rc;
   if (*t->rest)
     return add_node (f, tree, t->rest);
-  add_manifest (f, &tree->manifest);
+  AUTO_PART part = NULL;
+  rc = sealed_hold (tree, SEALED_MANIFEST, 0, &part);
+  if (rc < 0)
+    return rc;
+  add_manifest (f, &part->manifest);
   add_time (f, "sealed", item->sealed_time / NS_PER_S);
   add_text (f, "digest", item->digest);
   return 0;

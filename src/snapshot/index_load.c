@@ -145,7 +145,7 @@ seed_slice (struct index_loading *l)
   uint64_t limit = l->seeded + SEED_SLICE;
   int rc = 0;
   AUTO_ROW view = { 0 };
-  while (rc == 0 && l->parent && l->row < l->parent->index.rows && l->seeded < limit) {
+  while (rc == 0 && l->parent && l->row < l->parent->rows && l->seeded < limit) {
     rc = sealed_row (l->parent, l->row, 0, &view);
     if (rc == 0 && view.row.attr.kind == NODE_FILE && view.row.attr.size)
       rc = seed_file (l, limit);
@@ -156,7 +156,7 @@ seed_slice (struct index_loading *l)
   if (rc)
     log_warn ("the parent's extents cannot be read vault=%s snapshot=%s err=\"%s\": more is stored "
               "than need be", l->vault->name, l->parent->ts, err_str (rc));
-  if (rc || (l->parent && l->row >= l->parent->index.rows))
+  if (rc || (l->parent && l->row >= l->parent->rows))
     l->parent = NULL;
   return l->parent;
 }

@@ -232,9 +232,7 @@ latest_name (struct vault *v, unsigned flags, struct buf *out)
       rc = vault_tree (v, e.ts, flags, &t);
     if (rc)
       return rc;
-    bool is_log = strcmp (t->manifest.kind, "full") != 0
-      || strcmp (t->manifest.sealed_by, "idle") == 0;
-    if (!is_log) {
+    if (!t->is_not_latest) {
       buf_put (out, e.ts, strlen (e.ts));
       return buf_error (out);
     }

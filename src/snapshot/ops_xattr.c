@@ -49,9 +49,13 @@ put_text (struct buf *out, const char *text)
 
 /* Facts of a sealed snapshot, on its root. */
 static int
-sealed_fact (struct sealed *t, const char *fact, struct buf *out)
+sealed_fact (struct sealed *t, const char *fact, unsigned flags, struct buf *out)
 {
-  const struct manifest *m = &t->manifest;
+  AUTO_PART part = NULL;
+  int rc = sealed_hold (t, SEALED_MANIFEST, flags, &part);
+  if (rc)
+    return rc;
+  const struct manifest *m = &part->manifest;
   if (strcmp (fact, "state") == 0)
     return put_text (out, "sealed");
   if (strcmp (fact, "digest") == 0)
@@ -151,7 +155,7 @@ static int
 virtual_get (struct where *w, const char *fact, unsigned flags, struct buf *out)
 {
   if (w->place == AT_SEALED && w->row == 0)
-    return sealed_fact (w->sealed, fact, out);
+    return sealed_fact (w->sealed, fact, flags, out);
   if (w->place == AT_SEALED && strcmp (fact, "digest") == 0)
     return file_digest (w, flags, out);
   if (w->place == AT_SEALED && strcmp (fact, "cached") == 0)
@@ -234,8 +238,13 @@ mount_listxattr (struct mount *m, uint64_t node, unsigned flags, struct buf *out
   }
   if (w.place != AT_SEALED)
     return 0;
-  if (w.row == 0)
-    list_meta (out, w.sealed->manifest.meta, w.sealed->manifest.meta_count);
+  if (w.row == 0) {
+    AUTO_PART part = NULL;
+    rc = sealed_hold (w.sealed, SEALED_MANIFEST, flags, &part);
+    if (rc)
+      return rc;
+    list_meta (out, part->manifest.meta, part->manifest.meta_count);
+  }
   AUTO_ROW v = { 0 };
   rc = sealed_row (w.sealed, w.row, flags, &v);
   if (rc)

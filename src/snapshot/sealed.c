@@ -7,7 +7,7 @@
 
 #include "base/log.h"
 
-/* ---- decoded pages, shared by all trees of the process ---- */
+/* ---- decoded pages, manifests and tree indexes, shared by all trees of the process ---- */
 
 struct sealed_page {
   struct sealed_page *next; /* in its bucket */
@@ -27,7 +27,9 @@ static struct {
   struct sealed_page *buckets[BUCKETS];
   struct sealed_page *oldest, *newest;
   size_t bytes;
-} pages = { .lock = LOCK_INIT (LOCK_SEALED, "sealed pages") };
+  struct sealed_part *oldest_part, *newest_part;
+  size_t parts_bytes, parts_max;
+} pages = { .lock = LOCK_INIT (LOCK_SEALED, "sealed pages"), .parts_max = SEALED_PARTS_MAX };
 
 static struct sealed_page **
 bucket (const struct sealed *t, uint32_t no)
@@ -80,9 +82,8 @@ evict_locked (struct sealed_page *p)
 }
 
 static struct sealed_page *
-page_find (struct sealed *t, uint32_t no)
+page_find_locked (struct sealed *t, uint32_t no)
 {
-  LOCK_SCOPE (&pages.lock);
   for (struct sealed_page *p = *bucket (t, no); p; p = p->next)
     if (p->tree == t && p->no == no) {
       p->refs++;
@@ -117,18 +118,222 @@ load_chunk (struct vault *v, const struct chunk_ref *ref, const uint8_t pack[PAC
                       out);
 }
 
-static int
-page_load (struct sealed *t, uint32_t no, unsigned flags, struct sealed_page **out)
+/* ---- manifests and tree indexes ---- */
+
+static void
+part_free (struct sealed_part *p)
 {
-  struct sealed_page *p = page_find (t, no);
+  if (p->kind == SEALED_MANIFEST)
+    manifest_release (&p->manifest);
+  else
+    tree_index_release (&p->index);
+  free (p);
+}
+
+static void
+part_remove (struct sealed_part *p)
+{
+  *(p->older ? &p->older->newer : &pages.oldest_part) = p->newer;
+  *(p->newer ? &p->newer->older : &pages.newest_part) = p->older;
+  p->older = p->newer = NULL;
+}
+
+static void
+part_add (struct sealed_part *p)
+{
+  p->older = pages.newest_part;
+  *(pages.newest_part ? &pages.newest_part->newer : &pages.oldest_part) = p;
+  pages.newest_part = p;
+}
+
+static void
+part_used_locked (struct sealed_part *p)
+{
+  if (p == pages.newest_part)
+    return;
+  part_remove (p);
+  part_add (p);
+}
+
+static void
+part_unref_locked (struct sealed_part *p)
+{
+  if (--p->refs == 0)
+    part_free (p);
+}
+
+static void
+part_evict_locked (struct sealed_part *p)
+{
+  p->tree->parts[p->kind] = NULL;
+  part_remove (p);
+  pages.parts_bytes -= p->bytes;
+  part_unref_locked (p);
+}
+
+void
+sealed_part_release (struct sealed_part **p)
+{
+  if (!*p)
+    return;
+  LOCK_SCOPE (&pages.lock);
+  part_unref_locked (STEAL (*p));
+}
+
+void
+sealed_parts_limit (size_t bytes)
+{
+  LOCK_SCOPE (&pages.lock);
+  pages.parts_max = bytes;
+  while (pages.parts_bytes > bytes)
+    part_evict_locked (pages.oldest_part);
+}
+
+size_t
+sealed_parts_bytes (void)
+{
+  LOCK_SCOPE (&pages.lock);
+  return pages.parts_bytes;
+}
+
+/* About what its parts take on the heap. */
+static size_t
+manifest_bytes (const struct manifest *m)
+{
+  size_t n = m->pack_count * sizeof *m->packs + m->part_count * sizeof *m->parts
+    + m->newest_count * DIGEST_LEN + m->meta_count * sizeof *m->meta;
+  for (size_t i = 0; i < m->meta_count; i++)
+    n += strlen (m->meta[i].key) + strlen (m->meta[i].value) + 2;
+  return n;
+}
+
+static int
+index_load (struct sealed *t, unsigned flags, struct sealed_part *p)
+{
+  struct chunk_view *view;
+  int rc = load_chunk (t->vault, &t->root.ref, t->root.pack, UNIT_TREE_INDEX, flags, &view);
+  if (rc)
+    return rc;
+  rc = tree_index_decode (view->data, view->len, &p->index);
+  chunk_view_unref (view);
+  if (rc == 0 && (p->index.rows != t->rows || p->index.page_count == 0)) {
+    tree_index_release (&p->index);
+    rc = ERR_FORMAT;
+  }
+  if (rc)
+    log_err ("the tree index of a snapshot is damaged vault=%s snapshot=%s err=\"%s\"",
+             t->vault->name, t->ts, err_str (rc));
+  else
+    p->bytes += p->index.page_count * sizeof *p->index.pages
+      + p->index.packs.cap * sizeof *p->index.packs.names;
+  return rc;
+}
+
+static int
+part_load (struct sealed *t, enum sealed_kind kind, unsigned flags, struct sealed_part **out)
+{
+  struct vault *v = t->vault;
+  if (kind == SEALED_MANIFEST && (flags & MOUNT_NOWAIT))
+    return ERR_WOULDBLOCK;
+  struct sealed_part *p = calloc (1, sizeof *p);
+  if (!p)
+    return ERR_NOMEM;
+  p->tree = t;
+  p->kind = kind;
+  p->bytes = sizeof *p;
+  p->refs = 2;
+  int rc;
+  if (kind == SEALED_INDEX)
+    rc = index_load (t, flags, p);
+  else {
+    rc = manifest_load (v->region->blob, v->keys, v->name, t->ts, t->digest, true, &p->manifest);
+    p->bytes += rc ? 0 : manifest_bytes (&p->manifest);
+  }
+  if (rc)
+    free (p);
+  else
+    *out = p;
+  return rc;
+}
+
+int
+sealed_hold (struct sealed *t, enum sealed_kind kind, unsigned flags, struct sealed_part **out)
+{
+  lock_take (&pages.lock);
+  struct sealed_part *p = t->parts[kind], *mine = NULL;
+  if (p) {
+    p->refs++;
+    part_used_locked (p);
+  }
+  lock_release (&pages.lock);
+  int rc = p ? 0 : part_load (t, kind, flags, &mine);
+  if (rc)
+    return rc;
+  if (mine) {
+    LOCK_SCOPE (&pages.lock);
+    p = t->parts[kind]; /* another thread was faster */
+    if (p) {
+      p->refs++;
+      part_free (mine);
+    } else {
+      p = t->parts[kind] = mine;
+      part_add (p);
+      pages.parts_bytes += p->bytes;
+      while (pages.parts_bytes > pages.parts_max && pages.oldest_part != p)
+        part_evict_locked (pages.oldest_part);
+    }
+  }
+  *out = p;
+  return 0;
+}
+
+/* ---- pages ---- */
+
+/* The page that holds ROW. */
+static uint32_t
+page_of (const struct tree_index *index, uint64_t row)
+{
+  uint32_t lo = 0, hi = index->page_count;
+  while (hi - lo > 1) {
+    uint32_t mid = lo + (hi - lo) / 2;
+    if (index->pages[mid].first_row <= row)
+      lo = mid;
+    else
+      hi = mid;
+  }
+  return lo;
+}
+
+/* The page that holds ROW, if that can be told without a fetch. */
+static struct sealed_page *
+page_find (struct sealed *t, uint64_t row)
+{
+  LOCK_SCOPE (&pages.lock);
+  struct sealed_part *p = t->parts[SEALED_INDEX];
+  if (!p)
+    return NULL;
+  part_used_locked (p);
+  return page_find_locked (t, page_of (&p->index, row));
+}
+
+static int
+page_load (struct sealed *t, uint64_t row, unsigned flags, struct sealed_page **out)
+{
+  struct sealed_page *p = page_find (t, row);
   if (p) {
     *out = p;
     return 0;
   }
-  const struct tree_index_page *at = &t->index.pages[no];
+  AUTO_PART part = NULL;
+  int rc = sealed_hold (t, SEALED_INDEX, flags, &part);
+  if (rc)
+    return rc;
+  const struct tree_index *index = &part->index;
+  uint32_t no = page_of (index, row);
+  const struct tree_index_page *at = &index->pages[no];
   struct chunk_view *view;
-  int rc = load_chunk (t->vault, &at->ref, t->index.packs.names[at->ref.pack], UNIT_TREE_PAGE,
-                       flags, &view);
+  rc = load_chunk (t->vault, &at->ref, index->packs.names[at->ref.pack], UNIT_TREE_PAGE, flags,
+                   &view);
   if (rc)
     return rc;
   p = calloc (1, sizeof *p);
@@ -178,25 +383,10 @@ row_view_release (struct row_view *v)
   v->page = NULL;
 }
 
-/* The page that holds ROW. */
-static uint32_t
-page_of (const struct sealed *t, uint64_t row)
-{
-  uint32_t lo = 0, hi = t->index.page_count;
-  while (hi - lo > 1) {
-    uint32_t mid = lo + (hi - lo) / 2;
-    if (t->index.pages[mid].first_row <= row)
-      lo = mid;
-    else
-      hi = mid;
-  }
-  return lo;
-}
-
 int
 sealed_row (struct sealed *t, uint64_t row, unsigned flags, struct row_view *out)
 {
-  if (row >= t->index.rows)
+  if (row >= t->rows)
     return ERR_FORMAT;
   struct sealed_page *p = NULL;
   if (out->page && out->page->tree == t && row >= out->page->first_row
@@ -204,7 +394,7 @@ sealed_row (struct sealed *t, uint64_t row, unsigned flags, struct row_view *out
     p = out->page;
   else {
     row_view_release (out);
-    int rc = page_load (t, page_of (t, row), flags, &p);
+    int rc = page_load (t, row, flags, &p);
     if (rc)
       return rc;
     out->page = p;
@@ -399,22 +589,18 @@ sealed_open (struct vault *v, const char *ts, const char *digest, struct sealed 
   t->vault = v;
   snprintf (t->ts, sizeof t->ts, "%s", ts);
   snprintf (t->digest, sizeof t->digest, "%s", digest);
-  int rc = manifest_load (v->region->blob, v->keys, v->name, ts, digest, true, &t->manifest);
+  AUTO_PART part = NULL;
+  AUTO_PART index = NULL;
+  int rc = sealed_hold (t, SEALED_MANIFEST, 0, &part);
   if (rc)
     return rc;
-  struct chunk_view *view;
-  rc = load_chunk (v, &t->manifest.tree.ref, t->manifest.tree.pack, UNIT_TREE_INDEX, 0, &view);
+  const struct manifest *m = &part->manifest;
+  t->rows = m->rows;
+  t->root = m->tree;
+  t->is_not_latest = strcmp (m->kind, "full") != 0 || strcmp (m->sealed_by, "idle") == 0;
+  rc = sealed_hold (t, SEALED_INDEX, 0, &index);
   if (rc)
     return rc;
-  rc = tree_index_decode (view->data, view->len, &t->index);
-  chunk_view_unref (view);
-  if (rc == 0 && (t->index.rows != t->manifest.rows || t->index.page_count == 0))
-    rc = ERR_FORMAT;
-  if (rc) {
-    log_err ("the tree index of a snapshot is damaged vault=%s snapshot=%s err=\"%s\"", v->name, ts,
-             err_str (rc));
-    return rc;
-  }
   *out = STEAL (t);
   return 0;
 }
@@ -425,7 +611,10 @@ sealed_free (struct sealed *t)
   if (!t)
     return;
   sealed_pages_forget (t);
-  manifest_release (&t->manifest);
-  tree_index_release (&t->index);
+  lock_take (&pages.lock);
+  for (int k = 0; k < SEALED_KINDS; k++)
+    if (t->parts[k])
+      part_evict_locked (t->parts[k]);
+  lock_release (&pages.lock);
   free (t);
 }

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sealed - the tree of a sealed snapshot, read page by page.
  *
- * Memory: the tree index of each loaded snapshot (some 60 bytes per 64 KiB page), and a cache of
- * decoded pages shared by the mount (SEALED_PAGES_MAX bytes).  Nothing per node.
+ * Memory: some 300 bytes for each snapshot that was looked at, until unmount, since its number is
+ * in the kernel's hands.  Its manifest and tree index (60 bytes per 64 KiB page) are kept in an LRU
+ * of SEALED_PARTS_MAX bytes, decoded pages in one of SEALED_PAGES_MAX, both shared by the mount; what
+ * was dropped is fetched again.  Nothing per node.
  * Threads: any.  With MOUNT_NOWAIT nothing here waits for the network (ERR_WOULDBLOCK). */
 #ifndef COFFER_SNAPSHOT_SEALED_H
 #define COFFER_SNAPSHOT_SEALED_H
@@ -10,15 +12,30 @@
 #include "snapshot/file.h"
 
 #define SEALED_PAGES_MAX (16u << 20)
+#define SEALED_PARTS_MAX (12u << 20)
+
+enum sealed_kind { SEALED_MANIFEST, SEALED_INDEX, SEALED_KINDS };
+/* What is large of a snapshot. */
+struct sealed_part {
+  struct sealed_part *older, *newer;
+  struct sealed *tree;
+  enum sealed_kind kind;
+  unsigned refs; /* the LRU's own included */
+  size_t bytes;
+  struct manifest manifest; /* or */
+  struct tree_index index;
+};
 
 struct sealed {
   struct vault *vault;
   uint32_t no; /* in mount->sealed */
   char ts[SNAPSHOT_TS_MAX];
   char digest[2 * DIGEST_LEN + 1];
-  struct manifest manifest;
-  struct tree_index index;
-  bool is_registered; /* mounts only: `no` is valid */
+  bool is_registered;    /* mounts only: `no` is valid */
+  bool is_not_latest;    /* a log archive, or sealed by idleness */
+  uint64_t rows;
+  struct named_ref root; /* of the tree: its index */
+  struct sealed_part *parts[SEALED_KINDS]; /* guarded by the lock of the LRU */
 };
 
 /* Reads and proves the manifest of an entry: object digest, name, binding to store, vault and
@@ -30,6 +47,14 @@ int sealed_open (struct vault *v, const char *ts, const char *digest,
                  struct sealed **out) WARN_UNUSED;
 void sealed_free (struct sealed *t);
 DEFINE_FREEP (sealed);
+/* The manifest or the tree index of T, fetched if it was dropped, held until sealed_part_release. */
+int sealed_hold (struct sealed *t, enum sealed_kind kind, unsigned flags,
+                 struct sealed_part **out) WARN_UNUSED;
+void sealed_part_release (struct sealed_part **p); /* *p NULL allowed */
+#define AUTO_PART __attribute__ ((cleanup (sealed_part_release))) struct sealed_part *
+/* For tests: another limit than SEALED_PARTS_MAX; what it holds at present. */
+void sealed_parts_limit (size_t bytes);
+size_t sealed_parts_bytes (void);
 
 /* A row, with its page held. */
 struct row_view {

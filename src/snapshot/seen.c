@@ -98,13 +98,13 @@ seen_check_locked (struct vault *v)
   }
 }
 
-/* The first of those that T's manifest names which the listing lacks. */
+/* The first of those that the manifest M names which the listing lacks. */
 static bool
-find_lacking (struct vault *v, const struct sealed *t, char digest[2 * DIGEST_LEN + 1])
+find_lacking (struct vault *v, const struct manifest *m, char digest[2 * DIGEST_LEN + 1])
 {
   LOCK_SCOPE (&v->lock);
-  for (size_t i = 0; i < t->manifest.newest_count; i++) {
-    hex_encode (t->manifest.newest[i], DIGEST_LEN, digest);
+  for (size_t i = 0; i < m->newest_count; i++) {
+    hex_encode (m->newest[i], DIGEST_LEN, digest);
     if (!is_listed_locked (v, digest))
       return true;
   }
@@ -112,11 +112,15 @@ find_lacking (struct vault *v, const struct sealed *t, char digest[2 * DIGEST_LE
 }
 
 void
-seen_check_named (struct vault *v, const struct sealed *t)
+seen_check_named (struct vault *v, struct sealed *t)
 {
   char digest[2 * DIGEST_LEN + 1];
+  AUTO_PART part = NULL;
+  if (sealed_hold (t, SEALED_MANIFEST, 0, &part) != 0)
+    return; /* logged; it was at hand a moment ago, so this is a matter of memory */
+  const struct manifest *m = &part->manifest;
   /* What is at hand may be older than T. */
-  if (!find_lacking (v, t, digest) || vault_list_again (v) != 0 || !find_lacking (v, t, digest))
+  if (!find_lacking (v, m, digest) || vault_list_again (v) != 0 || !find_lacking (v, m, digest))
     return;
   lock_take (&v->lock);
   bool is_news = !v->lacks[0];

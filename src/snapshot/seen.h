@@ -18,7 +18,7 @@ void seen_check_locked (struct vault *v);
 
 /* Whether the store shows every snapshot that the manifest of T names; where not, lists anew before
  * it is believed.  Logs, and sets v->lacks.  May wait for the network. */
-void seen_check_named (struct vault *v, const struct sealed *t);
+void seen_check_named (struct vault *v, struct sealed *t);
 
 /* ERR_FORMAT (logged) where the store's superblock is below what this host has seen of it: it is an
  * old one put back, or altered.  Remembers what is above. */

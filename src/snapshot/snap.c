@@ -220,10 +220,15 @@ snap_set_meta (struct snap *s, const char *key, const char *value)
 static int
 collect_packs (struct vault *v, struct sealed *t, struct pack_table *out)
 {
-  for (size_t i = 0; i < t->manifest.pack_count; i++) {
-    struct chunk_want want = { .src = &v->source, .ref = t->manifest.packs[i].ref,
+  AUTO_PART part = NULL;
+  int held = sealed_hold (t, SEALED_MANIFEST, 0, &part);
+  if (held)
+    return held;
+  const struct manifest *m = &part->manifest;
+  for (size_t i = 0; i < m->pack_count; i++) {
+    struct chunk_want want = { .src = &v->source, .ref = m->packs[i].ref,
                                .type = UNIT_PACK_LIST };
-    memcpy (want.pack, t->manifest.packs[i].pack, PACK_NAME_LEN);
+    memcpy (want.pack, m->packs[i].pack, PACK_NAME_LEN);
     AUTO_BUF plain;
     buf_init (&plain, unit_plain_max (UNIT_PACK_LIST));
     int rc = reader_unit (v->region->mount->reader, &want, &plain);

@@ -550,8 +550,7 @@ vault_tree (struct vault *v, const char *ts, unsigned flags, struct sealed **out
   i = entry_find (v, ts, &found);
   if (found && !v->entries[i].tree) {
     v->entries[i].tree = t;
-    v->entries[i].is_not_latest = strcmp (t->manifest.kind, "full") != 0
-                                  || strcmp (t->manifest.sealed_by, "idle") == 0;
+    v->entries[i].is_not_latest = t->is_not_latest;
   }
   *out = STEAL (t);
   return 0;

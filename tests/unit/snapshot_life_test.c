@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "snapshot/names.h"
+#include "snapshot/sealed.h"
 #include "snapshot/seen.h"
 #include "snapshot/vault.h"
 #include "store/packfile.h"
@@ -416,6 +417,64 @@ test_superblock (void **state)
   is (seen_check_store (&m, "r", &part), ERR_FORMAT);
 }
 
+#define LOOKED_AT 40
+
+/* What was looked at is let go of beyond a limit, fetched again, and says the same. */
+static void
+test_parts_are_bounded (void **state)
+{
+  (void) state;
+  struct host h;
+  struct blob *store = begin (&h);
+  struct node_stat st[LOOKED_AT], again;
+  char path[100], digest[LOOKED_AT][40];
+  size_t peak = 0;
+  for (unsigned i = 0; i < LOOKED_AT; i++) {
+    snprintf (path, sizeof path, "db/202601%02uT%02u0000Z.partial", 1 + i / 20, i % 20);
+    is (do_mkdir (&h, path), 0);
+    strcat (path, "/f");
+    is (do_write (&h, path, 0, path, strlen (path)), 0);
+    path[strlen (path) - 2] = 0;
+    is (do_seal (&h, path), 0);
+  }
+  host_down (&h);
+  host_forget (&h);
+  host_up (&world, store, NULL, "", &h);
+  for (unsigned pass = 0; pass < 3; pass++) {
+    size_t limit = pass == 0 ? SEALED_PARTS_MAX : pass == 1 ? peak / 4 : 1;
+    sealed_parts_limit (limit);
+    for (unsigned i = 0; i < LOOKED_AT; i++) {
+      AUTO_BUF got, fact;
+      char want[120];
+      buf_init (&got, 1000);
+      buf_init (&fact, 1000);
+      snprintf (path, sizeof path, "db/202601%02uT%02u0000Z", 1 + i / 20, i % 20);
+      snprintf (want, sizeof want, "%s.partial/f", path);
+      is (do_lookup (&h, path, &again), 0);
+      st[i] = pass ? st[i] : again;
+      assert_true (again.node == st[i].node); /* the kernel still has the old number */
+      is (mount_getattr (h.m, st[i].node, 0, &again), 0);
+      is (mount_getxattr (h.m, st[i].node, "user.coffer.digest", 0, &fact), 0);
+      is (fact.len, 32);
+      if (pass == 0)
+        memcpy (digest[i], fact.data, 32);
+      assert_memory_equal (fact.data, digest[i], 32);
+      strcat (path, "/f");
+      is (do_read (&h, path, &got), 0);
+      is (got.len, strlen (want));
+      assert_memory_equal (got.data, want, got.len);
+      if (pass)
+        assert_true (sealed_parts_bytes () <= limit || limit == 1);
+      if (limit == 1) /* no more than the one that was asked for last */
+        assert_true (sealed_parts_bytes () <= peak / LOOKED_AT);
+    }
+    peak = pass ? peak : sealed_parts_bytes ();
+  }
+  sealed_parts_limit (SEALED_PARTS_MAX);
+  end (&h, store);
+  is (sealed_parts_bytes (), 0);
+}
+
 int
 main (void)
 {
@@ -428,6 +487,7 @@ main (void)
     cmocka_unit_test (test_two_sealers), cmocka_unit_test (test_sticky),
     cmocka_unit_test (test_many),    cmocka_unit_test (test_superblock),
     cmocka_unit_test (test_cold_index), cmocka_unit_test (test_relocate),
+    cmocka_unit_test (test_parts_are_bounded),
   };
   int rc = cmocka_run_group_tests (tests, NULL, NULL);
   world_end (&world);
