@@ -20,7 +20,6 @@ struct subject {
   char name[256];
   struct sealed *tree;
   bool is_bad;     /* something of it is */
-  bool look_close; /* hold each extent against the packs */
   json_t *entry;   /* with --json */
 };
 
@@ -142,8 +141,6 @@ on_entry (void *ctx, const struct walk_entry *e)
   if (e->kind != NODE_FILE)
     return 0;
   s->c->files++;
-  if (!s->look_close)
-    return 0;
   int rc = check_extents (s, e);
   if (rc < 0) {
     if (err_is_transient (rc) || rc == ERR_NOMEM)
@@ -153,7 +150,7 @@ on_entry (void *ctx, const struct walk_entry *e)
   return 0;
 }
 
-/* The packs that the manifest names: all there?  Sets look_close where one is not or is bad. */
+/* The packs that the manifest names: all there? */
 static int
 check_pack_list (struct subject *s)
 {
@@ -185,7 +182,6 @@ check_pack_list (struct subject *s)
         if (missing++ < 10)
           hit_snapshot (s, reason);
       }
-      s->look_close = s->look_close || !p || p->state != PACK_STATE_FINE;
     }
   }
   return 0;
@@ -197,10 +193,8 @@ check_tree (struct subject *s)
   int rc = check_pack_list (s);
   if (err_is_transient (rc))
     return rc;
-  if (rc < 0) {
+  if (rc < 0)
     hit_snapshot (s, "the list of its packs cannot be read");
-    s->look_close = true;
-  }
   return walk_tree (s->tree, 0, on_entry, on_damage, s);
 }
 
@@ -236,7 +230,7 @@ check_named (struct subject *s)
 static int
 check_snapshot (struct check *c, const struct catalog_item *item)
 {
-  struct subject s = { .c = c, .look_close = c->read_data };
+  struct subject s = { .c = c };
   struct vault *v;
   char key[BLOB_KEY_MAX];
   c->snapshots++;

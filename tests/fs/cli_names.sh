@@ -45,8 +45,10 @@ script -qec "$COFFER show $T/esc*" /dev/null > "$TESTDIR/found" < /dev/null
 ! grep -q $'\033' "$TESTDIR/found" || fail "show steers the terminal"
 coffer_umount
 
-# All files are hit: each is one line, each is found in JSON.
+# All files are hit: each is one line, each is found in JSON.  The size alone tells.
 find "$TESTDIR/store" -path '*/packs/*' -type f -size +60k -exec truncate -s 50000 {} +
+"$COFFER" check --key-file "$KEY" "$URL" > "$TESTDIR/out" 2> /dev/null && fail "check of cut packs"
+assert_eq "$(grep -c 'behind the end of its pack' "$TESTDIR/out")" 5 "files that are hit, by size"
 "$COFFER" check --read-data --key-file "$KEY" "$URL" > "$TESTDIR/out" 2> /dev/null && fail "check"
 assert_eq "$(grep -c 'from byte' "$TESTDIR/out")" 5 "files that are hit"
 ! grep -qE $'\033|\377' "$TESTDIR/out" || fail "check steers the terminal"
