@@ -11,14 +11,26 @@
 
 #define FLYING_MAX (1u << 20) /* a checkpoint longer than this flies alone */
 
+/* A job is a use of its snapshot: the tree stays until it has ended. */
+static void
+run_job (struct pool_job *job)
+{
+  struct snap_job *j = (struct snap_job *) job;
+  struct snap *s = j->snap;
+  j->run (job);
+  s->users--;
+}
+
 int
 snap_submit_to (struct pool *pool, struct snap *s, void (*run) (struct pool_job *job))
 {
   struct snap_job *j = calloc (1, sizeof *j);
   if (!j)
     return ERR_NOMEM;
-  j->job.run = run;
+  j->job.run = run_job;
+  j->run = run;
   j->snap = s;
+  s->users++;
   pool_submit (pool, &j->job);
   return 0;
 }

@@ -64,6 +64,14 @@ make_state (struct mount *m)
              m->opts.state_dir, strerror (errno));
     return err_from_errno (errno);
   }
+  struct stat st;
+  if (stat (m->opts.state_dir, &st) != 0 || (st.st_uid != geteuid () && st.st_uid != 0)
+      || (st.st_mode & 022)) {
+    log_err ("the state directory belongs to somebody else, or others can write it path=%s: who "
+             "can change it can make this daemon write elsewhere; choose another with state-dir=",
+             m->opts.state_dir);
+    return ERR_DENIED;
+  }
   int rc = make_dir (m->opts.state_dir, "parts", path, sizeof path);
   if (rc == 0)
     rc = make_dir (m->opts.state_dir, "index", path, sizeof path);
@@ -298,10 +306,13 @@ committer (void *arg)
     lock_take (&m->lock);
     for (uint32_t i = 0; i < m->snap_count && !m->is_stopping; i++) {
       struct snap *s = m->snaps[i];
-      if (!s || s->life == LIFE_GONE || !s->tree)
+      if (!s || !s->tree || (s->life == LIFE_GONE && !s->removed_at))
         continue;
       lock_release (&m->lock);
-      look_at_snap (m, s, clock_now ());
+      if (s->removed_at)
+        snap_drop_tree (s);
+      else
+        look_at_snap (m, s, clock_now ());
       lock_take (&m->lock);
     }
   }

@@ -546,7 +546,8 @@ snap_drop_tree (struct snap *s)
   struct worktree *tree = NULL;
   lock_take (&m->lock);
   lock_take (&s->lock);
-  if (s->life == LIFE_SEALED && s->tree && s->tree->refs <= 0 && s->users == 0 && !s->dirty) {
+  bool is_over = s->removed_at || (s->life == LIFE_SEALED && s->tree && s->tree->refs <= 0);
+  if (is_over && s->tree && s->users == 0 && !s->dirty) {
     s->life = LIFE_GONE; /* its sealed twin answers; nobody can hold it any more */
     tree = STEAL (s->tree);
   }

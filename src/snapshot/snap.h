@@ -91,6 +91,7 @@ void snap_drop_tree (struct snap *s);
 struct snap_job {
   struct pool_job job; /* first */
   struct snap *snap;
+  void (*run) (struct pool_job *job); /* frees it */
 };
 int snap_submit (struct snap *s, void (*run) (struct pool_job *job)) WARN_UNUSED;
 int snap_submit_to (struct pool *pool, struct snap *s,

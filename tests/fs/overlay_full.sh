@@ -21,7 +21,7 @@ PY
 random_writes () { within 60 python3 "$TESTDIR/random_writes.py" "$@" || fail "random writes: $1"; }
 
 mkdir "$TESTDIR/disk" "$TESTDIR/a"
-mount -t tmpfs -o size=40M tmpfs "$TESTDIR/disk" || skip "needs to mount a tmpfs"
+mount -t tmpfs -o size=40M,mode=700 tmpfs "$TESTDIR/disk" || skip "needs to mount a tmpfs"
 at_exit "umount -l $TESTDIR/disk 2> /dev/null"
 ln -s "$TESTDIR/disk" "$TESTDIR/a/state"
 coffer_init
