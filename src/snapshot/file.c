@@ -8,6 +8,7 @@
 #include "base/log.h"
 
 #define STREAM_START_MIN (64u << 10) /* a write this long may begin a stream anywhere */
+#define PUSH_TRIES 8                 /* then a range goes without its neighbours */
 #define PAGE_BLOCK (64u << 10)       /* CLASS_PAGES: what an overlay range is widened to */
 
 /* The file's data, made and listed if it was not there.  The snapshot's lock ranks above the
@@ -451,6 +452,30 @@ wait_room (struct snap *s)
   return rc == ERR_CANCELLED ? rc : 0;
 }
 
+/* Only what is dirty in [off, end), without its neighbours: it needs nothing from the store, so
+ * nobody can write to it meanwhile. */
+static int
+push_dirty_locked (struct snap *s, struct inode *i, struct filedata *d, uint64_t off, uint64_t end,
+                   uint8_t *buf)
+{
+  lock_assert_held (&i->data_lock);
+  uint64_t start, stop;
+  int rc = window_flush (s, i, d);
+  while (rc == 0 && d->overlay && overlay_next (d->overlay, off, &start, &stop) && start < end) {
+    start = start < off ? off : start;
+    stop = stop < end ? stop : end;
+    rc = overlay_read (d->overlay, start, buf, (size_t) (stop - start));
+    if (rc == 0)
+      rc = begin_stream (s, i, d, start);
+    if (rc == 0)
+      rc = stream_append (s, i, d, buf, (size_t) (stop - start));
+    if (rc == 0)
+      overlay_clear (d->overlay, start, stop);
+    off = stop;
+  }
+  return rc;
+}
+
 /* Pushes the dirty range [start, end) of the overlay as a stream of its own. */
 static int
 push_range (struct snap *s, struct inode *i, uint64_t start, uint64_t end)
@@ -459,6 +484,7 @@ push_range (struct snap *s, struct inode *i, uint64_t start, uint64_t end)
   if (!buf)
     return ERR_NOMEM;
   int rc = 0;
+  unsigned vain = 0; /* how often it was written to while its neighbours were fetched */
   for (uint64_t off = start; rc == 0 && off < end;) {
     size_t n = end - off < PAGE_BLOCK * 4 ? (size_t) (end - off) : PAGE_BLOCK * 4;
     struct read_piece pieces[READ_PIECES_MAX];
@@ -476,6 +502,11 @@ push_range (struct snap *s, struct inode *i, uint64_t start, uint64_t end)
       break;
     LOCK_SCOPE (&i->data_lock);
     struct filedata *d = data_of (i);
+    if (d && has_changed (d, changes, off, off + n) && ++vain > PUSH_TRIES) {
+      rc = push_dirty_locked (s, i, d, off, off + n, buf);
+      off += n;
+      continue;
+    }
     if (!d || has_changed (d, changes, off, off + n))
       /* written meanwhile: what was read may be old (and D is there: it is on the list) */
       continue;

@@ -6,7 +6,8 @@
  * while later ones arrived.  What comes back then:
  *   - every byte whose fsync returned 0, in the last content that was acknowledged or a later one;
  *   - a prefix: of no file something that was written after what is missing in it.
- * And a chain with a gap ends there, however much stands behind it. */
+ * And a chain with a gap ends there, however much stands behind it; and an fsync ends though others
+ * write to its file without end. */
 #include "world.h"
 
 #include <pthread.h>
@@ -176,7 +177,8 @@ gap (unsigned missing)
   host_up (&world, store, NULL, "", &h);
   MUST (do_mkdir (&h, "db"));
   MUST (do_mkdir (&h, T ".partial"));
-  for (unsigned k = 2; k <= 5; k++) {
+  MUST (do_fsync (&h, T ".partial")); /* the first is made by mkdir, at its own time */
+  for (unsigned k = 3; k <= 5; k++) {
     char path[100];
     snprintf (path, sizeof path, T ".partial/n%u", k);
     MUST (do_write (&h, path, 0, path, strlen (path)));
@@ -195,7 +197,7 @@ gap (unsigned missing)
   int rc = mount_adopt (h.m, "r/" T ".partial");
   if (rc != (missing == 1 ? ERR_NOENT : 0))
     DIE ("recovered: %s", err_str (rc));
-  for (unsigned k = 2; k <= 5 && missing > 1; k++) {
+  for (unsigned k = 3; k <= 5 && missing > 1; k++) {
     char path[100];
     struct node_stat st;
     snprintf (path, sizeof path, T ".partial/n%u", k);
@@ -209,6 +211,84 @@ gap (unsigned missing)
   blob_free (store);
 }
 
+/* ---- an fsync beside one who writes without end to the same file ---- */
+
+#define BLOCKS 40u
+#define BLOCK 65536u
+
+struct scribbler {
+  pthread_t thread;
+  struct host *host;
+  uint8_t *model; /* what the file must hold */
+  _Atomic bool is_over;
+};
+
+static void
+scribble_once (struct scribbler *w, unsigned block, unsigned round)
+{
+  size_t off = (size_t) block * BLOCK + 1000 + round * 131 % 50000;
+  fill (w->model + off, 100, round * 1000 + block);
+  MUST (do_write (w->host, T ".partial/t.ibd", off, w->model + off, 100));
+}
+
+static void *
+scribble (void *arg)
+{
+  struct scribbler *w = arg;
+  for (unsigned k = 0; !w->is_over; k++)
+    scribble_once (w, k * 7 % BLOCKS, k + 1);
+  return NULL;
+}
+
+static void
+beside_a_writer (void)
+{
+  world_now = "fsync beside a writer";
+  struct host h;
+  struct blob *store = world_store (&world, NULL);
+  host_up (&world, store, NULL, "", &h);
+  struct scribbler w = { .host = &h, .model = malloc (BLOCKS * BLOCK) };
+  fill (w.model, BLOCKS * BLOCK, 5);
+  MUST (do_mkdir (&h, "db"));
+  MUST (do_mkdir (&h, "db/20251231T000000Z.partial"));
+  MUST (do_write (&h, "db/20251231T000000Z.partial/t.ibd", 0, w.model, BLOCKS * BLOCK));
+  MUST (do_seal (&h, "db/20251231T000000Z.partial"));
+  struct host first = h;
+  host_kill (&h);
+  host_forget (&first);
+  host_up (&world, store, NULL, "", &h); /* nothing of it is in memory */
+  MUST (do_mkdir (&h, T ".partial"));
+  MUST (do_link (&h, "db/20251231T000000Z/t.ibd", T ".partial/t.ibd"));
+  for (unsigned b = 0; b < BLOCKS; b++)
+    scribble_once (&w, b, 0);
+  MUST (blob_fault_set (h.fault, "get@1+0=stall:20"));
+  MUST (pthread_create (&w.thread, NULL, scribble, &w));
+  for (unsigned k = 0; k < 3; k++) {
+    int64_t begun = clock_now ();
+    MUST (do_fsync (&h, T ".partial/t.ibd"));
+    if (clock_now () - begun > 60 * NS_PER_S)
+      DIE ("an fsync took more than a minute");
+  }
+  w.is_over = true;
+  pthread_join (w.thread, NULL);
+  MUST (do_fsync (&h, T ".partial/t.ibd"));
+  struct host killed = h;
+  host_kill (&h);
+  host_forget (&killed);
+  host_up (&world, store, NULL, "", &h);
+  MUST (mount_adopt (h.m, "r/" T ".partial"));
+  AUTO_BUF got;
+  buf_init (&got, 2 * BLOCKS * BLOCK);
+  MUST (do_read (&h, T ".partial/t.ibd", &got));
+  if (got.len != BLOCKS * BLOCK || memcmp (got.data, w.model, got.len) != 0)
+    DIE ("%zu bytes came back, not what was written", got.len);
+  struct host last = h;
+  host_kill (&h);
+  host_forget (&last);
+  blob_free (store);
+  free (w.model);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -217,6 +297,7 @@ main (int argc, char **argv)
   world_init (&world);
   for (unsigned k = 1; k <= 5; k++)
     gap (k);
+  beside_a_writer ();
   unsigned step = argc > 1 ? (unsigned) strtoul (argv[1], NULL, 10) : 3;
   unsigned most = 0;
   static const char *const faults[] = { "dead", "dead-after", "fail:io", "lose:io" };
