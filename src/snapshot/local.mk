@@ -12,6 +12,7 @@ libsnapshot_la_SOURCES = \
 	%D%/file_window.c \
 	%D%/history.c %D%/history.h \
 	%D%/index_load.c \
+	%D%/manifest_load.c \
 	%D%/merge.c \
 	%D%/offline.c \
 	%D%/mount.c %D%/mount.h \

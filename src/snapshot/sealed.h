@@ -3,8 +3,8 @@
  *
  * Memory: some 300 bytes for each snapshot that was looked at, until unmount, since its number is
  * in the kernel's hands.  Its manifest and tree index (60 bytes per 64 KiB page) are kept in an LRU
- * of SEALED_PARTS_MAX bytes, decoded pages in one of SEALED_PAGES_MAX, both shared by the mount; what
- * was dropped is fetched again.  Nothing per node.
+ * of SEALED_PARTS_MAX bytes, decoded pages in one of SEALED_PAGES_MAX, both shared by the mount;
+ * what was dropped is fetched again.  Nothing per node.
  * Threads: any.  With MOUNT_NOWAIT nothing here waits for the network (ERR_WOULDBLOCK). */
 #ifndef COFFER_SNAPSHOT_SEALED_H
 #define COFFER_SNAPSHOT_SEALED_H
@@ -47,7 +47,8 @@ int sealed_open (struct vault *v, const char *ts, const char *digest,
                  struct sealed **out) WARN_UNUSED;
 void sealed_free (struct sealed *t);
 DEFINE_FREEP (sealed);
-/* The manifest or the tree index of T, fetched if it was dropped, held until sealed_part_release. */
+/* The manifest or the tree index of T, fetched if it was dropped; sealed_part_release lets it
+ * go. */
 int sealed_hold (struct sealed *t, enum sealed_kind kind, unsigned flags,
                  struct sealed_part **out) WARN_UNUSED;
 void sealed_part_release (struct sealed_part **p); /* *p NULL allowed */
