@@ -348,59 +348,17 @@ note_begun_locked (struct index *x, const struct record *r)
   x->begun_records++;
 }
 
-/* Waits for room.  Where a flush makes none, all entries are of packs being filled: the hint is
- * lost. */
-static void
-put_waiting_locked (struct index *x, const struct record *r)
-{
-  for (int flushes = 0; !mem_put (&x->mem, r) && flushes < 2;) {
-    if (x->flushing.slots) {
-      lock_wait (&x->flushed, &x->lock);
-      continue;
-    }
-    lock_release (&x->lock);
-    index_flush (x);
-    lock_take (&x->lock);
-    flushes++;
-  }
-}
-
-void
-index_put (struct index *x, const struct record *r, bool is_replacing)
-{
-  lock_take (&x->lock);
-  if (is_replacing)
-    note_begun_locked (x, r);
-  const struct record *old = is_replacing ? NULL : mem_find (&x->mem, r->prefix, record_type (r));
-  if (!old || !packs_is_usable (&x->packs, old->pack))
-    put_waiting_locked (x, r);
-  bool is_due = x->mem.count >= x->flush_at && !x->flushing.slots;
-  bool is_crowded = x->run_count >= RUNS_CROWDED;
-  lock_release (&x->lock);
-  if (is_due)
-    index_flush (x);
-  if (is_due && is_crowded)
-    index_maintain (x);
-}
-
-int
-index_add (struct index *x, int type, const struct chunk_ref *ref)
-{
-  if (type <= 0 || type > 255 || ref->plain_len >= 1u << PLAIN_BITS)
-    return 0; /* not indexed */
-  struct record r = { .pack = ref->pack,
-                      .off = ref->off,
-                      .sealed_len = ref->sealed_len,
-                      .type_plain = (uint32_t) type << PLAIN_BITS | ref->plain_len };
-  memcpy (r.prefix, ref->id, PREFIX_LEN);
-  index_put (x, &r, true);
-  return 0;
-}
+struct flush {
+  struct record *records;
+  size_t n;
+  struct hashes pending;
+  uint64_t seq;
+};
 
 /* Moves the table of memory aside and gathers what can be written, unsorted.  Entries of packs
  * being filled go back to memory, those of packs that have gone are dropped. */
 static int
-begin_flush_locked (struct index *x, struct record **out, size_t *n)
+set_aside_locked (struct index *x, struct record **out, size_t *n)
 {
   struct mem fresh;
   AUTO_MEM struct record *all = malloc ((x->mem.count + 1) * sizeof *all);
@@ -438,26 +396,26 @@ write_run (struct index *x, uint64_t seq, struct record *records, size_t n, stru
   return rc < 0 ? rc : run_writer_finish (w, out);
 }
 
-void
-index_flush (struct index *x)
+/* None is under way; flush_end must follow. */
+static int
+flush_begin_locked (struct index *x, struct flush *f)
 {
-  AUTO_MEM struct record *records = NULL;
+  lock_assert_held (&x->lock);
+  int rc = set_aside_locked (x, &f->records, &f->n);
+  if (rc)
+    return rc;
+  f->pending = x->pending;
+  x->pending = (struct hashes){ 0 };
+  f->seq = x->next_seq++;
+  x->writers++;
+  return 0;
+}
+
+static void
+flush_end (struct index *x, struct flush *f)
+{
   AUTO (run) r = NULL;
-  size_t n = 0;
-  lock_take (&x->lock);
-  int rc = x->flushing.slots ? ERR_BUSY : begin_flush_locked (x, &records, &n);
-  struct hashes pending = rc == 0 ? x->pending : (struct hashes){ 0 };
-  uint64_t seq = 0;
-  if (rc == 0) {
-    x->pending = (struct hashes){ 0 };
-    seq = x->next_seq++;
-    x->writers++;
-  }
-  lock_release (&x->lock);
-  if (rc < 0)
-    return; /* another one is at it, or there is no memory: tried again when more has come */
-  if (n)
-    rc = write_run (x, seq, records, n, &r);
+  int rc = f->n ? write_run (x, f->seq, f->records, f->n, &r) : 0;
   lock_take (&x->lock);
   if (r && index_add_run_locked (x, r))
     r = NULL;
@@ -471,12 +429,78 @@ index_flush (struct index *x)
   pthread_cond_broadcast (&x->flushed);
   lock_release (&x->lock);
   if (rc == 0)
-    deltas_persist (x, &pending);
+    deltas_persist (x, &f->pending);
   else
     log_warn ("cannot write a part of the index, its entries are lost: less is deduplicated; is "
               "the disk of the state directory full? entries=%zu err=\"%s\"",
-              n, err_str (rc));
-  free (pending.h);
+              f->n, err_str (rc));
+  free (f->records);
+  free (f->pending.h);
+}
+
+void
+index_flush (struct index *x)
+{
+  struct flush f;
+  lock_take (&x->lock);
+  int rc = x->flushing.slots ? ERR_BUSY : flush_begin_locked (x, &f);
+  lock_release (&x->lock);
+  if (rc == 0) /* else another one is at it, or there is no memory: tried when more has come */
+    flush_end (x, &f);
+}
+
+/* Waits for room.  Where a flush makes none, all entries are of packs being filled: the hint is
+ * lost.  The lock is held from where the flush makes room until R is in it, so that nobody is
+ * faster. */
+static void
+put_waiting_locked (struct index *x, const struct record *r)
+{
+  while (!mem_put (&x->mem, r)) {
+    if (x->flushing.slots) {
+      lock_wait (&x->flushed, &x->lock);
+      continue;
+    }
+    struct flush f;
+    if (flush_begin_locked (x, &f) == 0) {
+      (void) mem_put (&x->mem, r);
+      lock_release (&x->lock);
+      flush_end (x, &f);
+      lock_take (&x->lock);
+    }
+    return;
+  }
+}
+
+void
+index_put (struct index *x, const struct record *r, bool is_replacing)
+{
+  lock_take (&x->lock);
+  if (is_replacing)
+    note_begun_locked (x, r);
+  const struct record *old = is_replacing ? NULL : mem_find (&x->mem, r->prefix, record_type (r));
+  if (!old || !packs_is_usable (&x->packs, old->pack))
+    put_waiting_locked (x, r);
+  bool is_due = x->mem.count >= x->flush_at && !x->flushing.slots;
+  bool is_crowded = x->run_count >= RUNS_CROWDED;
+  lock_release (&x->lock);
+  if (is_due)
+    index_flush (x);
+  if (is_due && is_crowded)
+    index_maintain (x);
+}
+
+int
+index_add (struct index *x, int type, const struct chunk_ref *ref)
+{
+  if (type <= 0 || type > 255 || ref->plain_len >= 1u << PLAIN_BITS)
+    return 0; /* not indexed */
+  struct record r = { .pack = ref->pack,
+                      .off = ref->off,
+                      .sealed_len = ref->sealed_len,
+                      .type_plain = (uint32_t) type << PLAIN_BITS | ref->plain_len };
+  memcpy (r.prefix, ref->id, PREFIX_LEN);
+  index_put (x, &r, true);
+  return 0;
 }
 
 bool
