@@ -101,6 +101,17 @@ checkpoint_meta_put (struct buf *b, const char *key, const void *value, size_t n
   buf_put_bytes (b, value, n);
 }
 
+void
+checkpoint_counts_put (struct buf *b, const struct checkpoint_counts *c)
+{
+  buf_put_u8 (b, CP_COUNTS);
+  buf_put_varint (b, c->files);
+  buf_put_varint (b, c->received);
+  buf_put_varint (b, c->fresh);
+  buf_put_varint (b, c->dedup);
+  buf_put_varint (b, c->stored);
+}
+
 static int
 extents_get (struct rd *r, struct checkpoint_rec *rec)
 {
@@ -144,6 +155,13 @@ record_get (struct rd *r, struct checkpoint_rec *rec)
     rec->name = rd_bytes (r, META_KEY_MAX, &rec->name_len);
     rec->value = rd_bytes (r, META_VALUE_MAX, &rec->value_len);
     return rec->name_len && !memchr (rec->name, 0, rec->name_len) ? 0 : ERR_FORMAT;
+  case CP_COUNTS:
+    rec->counts.files = rd_varint (r);
+    rec->counts.received = rd_varint (r);
+    rec->counts.fresh = rd_varint (r);
+    rec->counts.dedup = rd_varint (r);
+    rec->counts.stored = rd_varint (r);
+    return 0;
   }
   return ERR_FORMAT;
 }

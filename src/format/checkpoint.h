@@ -22,7 +22,15 @@ void checkpoint_head_release (struct checkpoint_head *h);
 int checkpoint_head_put (struct buf *b, const struct checkpoint_head *h) WARN_UNUSED;
 int checkpoint_head_get (struct rd *r, struct checkpoint_head *out) WARN_UNUSED;
 
-enum checkpoint_record { CP_NODE = 1, CP_EXTENTS = 2, CP_ENTRY = 3, CP_REMOVED = 4, CP_META = 5 };
+enum checkpoint_record {
+  CP_NODE = 1, CP_EXTENTS = 2, CP_ENTRY = 3, CP_REMOVED = 4, CP_META = 5, CP_COUNTS = 6,
+};
+
+/* What the part's sessions have done so far: its progress for others, and its share of the
+ * manifest's counts. */
+struct checkpoint_counts {
+  uint64_t files, received, fresh, dedup, stored;
+};
 
 struct checkpoint_rec {
   enum checkpoint_record type;
@@ -36,6 +44,7 @@ struct checkpoint_rec {
   uint64_t off;            /* extents: where they start; they replace the range they cover */
   struct pack_table packs; /* extents: released by the next call or by checkpoint_rec_release */
   uint32_t extent_count;
+  struct checkpoint_counts counts; /* counts */
   struct rd extents;       /* extents: call extent_get extent_count times */
 };
 void checkpoint_node_put (struct buf *b, uint64_t ino, const struct node_attr *a);
@@ -47,6 +56,7 @@ void checkpoint_entry_put (struct buf *b, uint64_t dir, const void *name, size_t
                            uint64_t ino);
 void checkpoint_removed_put (struct buf *b, uint64_t ino);
 void checkpoint_meta_put (struct buf *b, const char *key, const void *value, size_t n);
+void checkpoint_counts_put (struct buf *b, const struct checkpoint_counts *c);
 /* 1 with a record, 0 at the end, or negative.  REC must be zeroed before the first call. */
 int checkpoint_next (struct rd *r, struct checkpoint_rec *rec) WARN_UNUSED;
 void checkpoint_rec_release (struct checkpoint_rec *rec);

@@ -256,6 +256,9 @@ record_put (struct buf *b, struct checkpoint_rec *rec)
     key[rec->name_len] = 0;
     checkpoint_meta_put (b, key, rec->value, rec->value_len);
     break;
+  case CP_COUNTS:
+    checkpoint_counts_put (b, &rec->counts);
+    break;
   }
 }
 

@@ -64,6 +64,24 @@ test_records (void **state)
   checkpoint_rec_release (&rec);
 }
 
+static void
+test_counts (void **state)
+{
+  AUTO_BUF b;
+  struct checkpoint_counts c = { .files = 3, .received = UINT64_MAX, .fresh = 1, .dedup = 300,
+                                 .stored = 0 };
+  struct checkpoint_rec rec = { 0 };
+  buf_init (&b, 1000);
+  checkpoint_counts_put (&b, &c);
+  struct rd r = rd_of (b.data, b.len);
+  assert_int_equal (checkpoint_next (&r, &rec), 1);
+  assert_int_equal (rec.type, CP_COUNTS);
+  assert_memory_equal (&rec.counts, &c, sizeof c);
+  assert_int_equal (checkpoint_next (&r, &rec), 0);
+  r = rd_of (b.data, b.len - 1);
+  assert_int_equal (checkpoint_next (&r, &rec), ERR_FORMAT);
+}
+
 /* After damage nothing more is handed out, however often it is asked for. */
 static void
 test_damage_is_sticky (void **state)
@@ -154,6 +172,7 @@ main (void)
 {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test (test_records),         cmocka_unit_test (test_damage_is_sticky),
+    cmocka_unit_test (test_counts),
     cmocka_unit_test (test_impossible_node), cmocka_unit_test (test_gc_record),
     cmocka_unit_test (test_id_sum),          cmocka_unit_test (test_delta),
   };
