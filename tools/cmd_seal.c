@@ -20,10 +20,14 @@ on_interrupt (int sig)
   is_interrupted = 1;
 }
 
+enum mode { MODE_SEAL, MODE_PART, MODE_REOPEN };
+static const char *const done_state[] = { "sealed", "finished", "open" };
+
 /* `<region>/<db>/<ts>`: the three words, without ".partial". */
 struct target {
   char region[64], vault[64], name[128];
   bool is_partial;
+  enum mode mode;
 };
 
 static bool
@@ -56,6 +60,7 @@ entry_of (json_t *status, const struct target *t)
   snprintf (partial, sizeof partial, "%s.partial", t->name);
   json_array_foreach (json_object_get (status, "snapshots"), i, s)
     if (is_text (s, "region", t->region) && is_text (s, "vault", t->vault)
+        && !is_text (s, "state", "removed")
         && (is_text (s, "name", t->name) || is_text (s, "name", partial)))
       return s;
   return NULL;
@@ -75,9 +80,12 @@ static int
 report (struct cli *cli, const struct mounted *m, const struct target *t, json_t *entry)
 {
   char path[2 * PATH_MAX];
-  snprintf (path, sizeof path, "%s/%s/%s/%s", m->top, t->region, t->vault, t->name);
+  bool is_sealed_now = t->mode == MODE_SEAL || !entry || is_text (entry, "state", "sealed");
+  const char *state = is_sealed_now ? "sealed" : done_state[t->mode];
+  snprintf (path, sizeof path, "%s/%s/%s/%s%s", m->top, t->region, t->vault, t->name,
+            t->is_partial && !is_sealed_now ? ".partial" : "");
   if (cli->is_json) {
-    json_t *o = json_pack ("{s:s, s:s}", "path", path, "state", "sealed");
+    json_t *o = json_pack ("{s:s, s:s}", "path", path, "state", state);
     static const char *const keys[] = { "files", "logical", "new", "deduplicated", "stored" };
     for (size_t i = 0; o && entry && i < sizeof keys / sizeof keys[0]; i++)
       json_object_set (o, keys[i], json_object_get (entry, keys[i]));
@@ -86,8 +94,11 @@ report (struct cli *cli, const struct mounted *m, const struct target *t, json_t
   }
   if (cli->is_quiet)
     return EXIT_DONE;
-  printf ("sealed %s\n", path);
-  if (entry) {
+  if (is_sealed_now || t->mode == MODE_REOPEN)
+    printf ("%s %s\n", state, path);
+  else
+    printf ("finished this host's part of %s\n", path);
+  if (entry && t->mode != MODE_REOPEN) {
     char a[SIZE_TEXT], b[SIZE_TEXT], c[SIZE_TEXT], d[SIZE_TEXT];
     printf ("%lld files, %s: new %s, deduplicated %s, stored %s\n",
             (long long) json_integer_value (json_object_get (entry, "files")),
@@ -108,7 +119,13 @@ failed (struct cli *cli, const struct mounted *m, json_t *entry)
   const char *next = "It is open again, with all that was written. Mend what is named above and "
                      "seal it again.";
   if (err == ERR_BUSY)
-    next = "Close these files and seal again, or give --force to cut here.";
+    next = text && strncmp (text, "open for writing", 16) == 0
+      ? "Close these files and seal again, or give --force to cut here."
+      : "Finish these parts on their hosts (coffer seal --part) and seal again, or leave them out "
+        "with --without=HOST or --without=PART.";
+  else if (err == ERR_EXISTS && text && strncmp (text, "both ", 5) == 0)
+    next = "Take one of the parts back (coffer seal --reopen, on its host), rename or remove the "
+           "file there, finish the part and seal again.";
   return cli_fail (cli, err, next, "seal %s/%s%s%s%s", m->top, m->rel,
                    text && *text ? " (" : "", text ? text : "", text && *text ? ")" : "");
 }
@@ -126,10 +143,11 @@ look (struct cli *cli, const struct mounted *m, const struct target *t, struct p
     uint64_t left = (uint64_t) json_integer_value (json_object_get (e, "pending"));
     uint64_t all = (uint64_t) json_integer_value (json_object_get (e, "received"));
     progress_show (p, all > left ? all - left : 0, all, "sealing");
-  } else if ((e && is_text (e, "state", "sealed")) || (!e && status && is_sealed (m, t))) {
+  } else if ((e && is_text (e, "state", "sealed")) || (!e && status && is_sealed (m, t))
+             || (e && is_text (e, "state", done_state[t->mode]) && is_text (e, "error", ""))) {
     progress_end (p);
     rc = report (cli, m, t, e);
-  } else if (e && is_text (e, "state", "open") && (!is_text (e, "error", "") || *was_sealing)) {
+  } else if (e && (!is_text (e, "error", "") || *was_sealing)) {
     progress_end (p);
     rc = failed (cli, m, e);
   } else if (is_settled && status) {
@@ -176,7 +194,7 @@ refused (struct cli *cli, const struct mounted *m, int rc, const char *reply)
 {
   const char *next = NULL;
   switch (rc) {
-  case ERR_BUSY: next = "Close what is open for writing, or give --force to cut here."; break;
+  case ERR_BUSY: next = "Wait until it is over."; break;
   case ERR_NOENT: next = "Is the name right, and has this host made it? ls shows what is there.";
     break;
   case ERR_EXISTS: next = "A sealed snapshot has this name. Choose a label, or another "
@@ -204,13 +222,32 @@ run (struct cli *cli)
     return cli_refuse (cli, EXIT_USAGE_WRONG, "%s is no snapshot: give "
                                               "MOUNT/REGION/DATABASE/TIMESTAMP[.partial]",
                        cli->args[0]);
+  bool is_reopen = cli_has (cli, "reopen"), is_part = cli_has (cli, "part");
+  if ((is_part && (is_reopen || cli_has (cli, "without")))
+      || (is_reopen && (cli_has (cli, "force") || cli_has (cli, "without"))))
+    return cli_refuse (cli, EXIT_USAGE_WRONG, "--part, --reopen and --without exclude each other, "
+                                              "and --force does not go with --reopen");
+  t.mode = is_reopen ? MODE_REOPEN : is_part ? MODE_PART : MODE_SEAL;
   if (!t.is_partial && is_sealed (&m, &t)) {
     cli_say (cli, "%s/%s is sealed already", m.top, m.rel);
     return EXIT_DONE;
   }
-  char line[PATH_MAX + 128], reply[4096];
-  snprintf (line, sizeof line, "seal %s%s", m.rel, cli_has (cli, "force") ? " force" : "");
-  int rc = mounted_command (&m, line, reply, sizeof reply);
+  char reply[4096];
+  AUTO_BUF line;
+  buf_init (&line, PATH_MAX + CLI_OPTIONS_MAX * 80);
+  buf_printf (&line, "seal %s%s%s%s", m.rel, cli_has (cli, "force") ? " force" : "",
+              is_part ? " part" : "", is_reopen ? " reopen" : "");
+  for (int i = 0; i < cli->given_count; i++)
+    if (strcmp (cli->given[i].name, "without") == 0) {
+      if (!cli->given[i].value[0] || strpbrk (cli->given[i].value, " \t\n,"))
+        return cli_refuse (cli, EXIT_USAGE_WRONG, "--without=%s: give the name of one host, or the "
+                                                  "id of a part", cli->given[i].value);
+      buf_printf (&line, " without=%s", cli->given[i].value);
+    }
+  buf_put_u8 (&line, 0);
+  if (buf_error (&line))
+    return cli_refuse (cli, EXIT_USAGE_WRONG, "the names are too long");
+  int rc = mounted_command (&m, (const char *) line.data, reply, sizeof reply);
   if (rc < 0) {
     if (is_sealed (&m, &t)) { /* somebody else's mv or seal was first */
       cli_say (cli, "%s/%s is sealed already", m.top, m.rel);
@@ -223,6 +260,10 @@ run (struct cli *cli)
 
 static const struct option_row options[] = {
   { "force", 'f', NULL, "cut here although files are open for writing" },
+  { "part", 'p', NULL, "only finish this host's part, for another host to seal with its own" },
+  { "reopen", 0, NULL, "take --part back: this host may write again" },
+  { "without", 0, "HOST", "leave out the unfinished part of HOST, or the part of this id; may be "
+                          "repeated" },
   { NULL, 0, NULL, NULL },
 };
 const struct command cmd_seal = {
@@ -230,7 +271,11 @@ const struct command cmd_seal = {
   .args = "PATH",
   .brief = "Make a snapshot durable and immutable, and wait until it is.",
   .detail = "The same as mv T.partial T, but it shows progress, waits as long as it takes and can "
-            "be interrupted: the seal then goes on in the background.",
+            "be interrupted: the seal then goes on in the background.\n"
+            "Several hosts may write one snapshot, each its part in its own mount. Each finishes "
+            "its part with --part; then one of them, or any other host with a mount of the store, "
+            "seals all parts as one. It refuses while a part is not finished, and says whose, "
+            "unless that part is left out with --without, which the snapshot records.",
   .options = options,
   .min_args = 1,
   .max_args = 1,

@@ -34,6 +34,16 @@ add_text (struct facts *f, const char *key, const char *text)
 }
 
 static void
+add_lines (struct facts *f, const char *key, char *text)
+{
+  json_t *list = json_array ();
+  char *save = NULL;
+  for (char *p = strtok_r (text, "\n", &save); p; p = strtok_r (NULL, "\n", &save))
+    json_array_append_new (list, json_string (p));
+  json_object_set_new (f->all, key, list);
+}
+
+static void
 add_number (struct facts *f, const char *key, uint64_t v)
 {
   json_object_set_new (f->all, key, json_integer ((json_int_t) v));
@@ -69,7 +79,13 @@ print_facts (struct facts *f)
   }
   json_object_foreach (f->all, key, v)
     {
-      if (json_is_string (v))
+      size_t i;
+      json_t *one;
+      if (json_is_array (v))
+        json_array_foreach (v, i, one)
+          printf ("%-16s %s\n", key,
+                  out_name (f->cli, json_string_value (one), shown, sizeof shown));
+      else if (json_is_string (v))
         printf ("%-16s %s\n", key,
                 out_name (f->cli, json_string_value (v), shown, sizeof shown));
       else if (is_size (key))
@@ -128,7 +144,7 @@ show_mount (struct facts *f, const char *path, const struct mounted *m)
     = { "state", "kind", "region", "part", "created", "sealed", "sealed-by", "files", "size", "new",
         "dedup", "stored", "digest", "db-type", "driver", "correlation-id", "error" };
   static const char *const of_file[] = { "digest", "sha256", "cached" };
-  char full[2 * PATH_MAX];
+  char full[2 * PATH_MAX], parts[65536];
   struct stat st;
   size_t depth = *m->rel ? 1 : 0;
   for (const char *p = m->rel; *p; p++)
@@ -140,6 +156,8 @@ show_mount (struct facts *f, const char *path, const struct mounted *m)
   if (lstat (full, &st) < 0)
     return cli_fail (f->cli, err_from_errno (errno), NULL, "look at %s", full);
   add_text (f, "path", full);
+  if (depth == 3 && mounted_attr (full, "user.coffer.parts", parts, sizeof parts))
+    add_lines (f, "parts", parts);
   if (depth == 3)
     for (size_t i = 0; i < sizeof of_snapshot / sizeof of_snapshot[0]; i++)
       add_attr (f, full, of_snapshot[i]);
@@ -198,10 +216,12 @@ add_manifest (struct facts *f, const struct manifest *m)
   add_number (f, "new", m->counts.fresh);
   add_number (f, "dedup", m->counts.dedup);
   add_number (f, "stored", m->counts.stored);
-  add_number (f, "parts", m->part_count);
-  for (size_t i = 0; i < m->part_count; i++)
-    if (m->parts[i].is_missing)
-      add_text (f, "missing-part", m->parts[i].host);
+  AUTO_BUF parts;
+  buf_init (&parts, MANIFEST_MAX_PARTS * 128);
+  manifest_parts_text (m, &parts);
+  buf_put_u8 (&parts, 0);
+  if (parts.len > 1)
+    add_lines (f, "parts", (char *) parts.data);
   for (size_t i = 0; i < m->meta_count; i++)
     add_text (f, m->meta[i].key, m->meta[i].value);
 }

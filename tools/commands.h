@@ -5,8 +5,8 @@
 
 #include "cli.h"
 
-extern const struct command cmd_init, cmd_mount, cmd_umount, cmd_seal, cmd_snapshots, cmd_find,
-  cmd_show, cmd_status, cmd_check, cmd_cache, cmd_throttle, cmd_key, cmd_version;
+extern const struct command cmd_init, cmd_mount, cmd_umount, cmd_seal, cmd_adopt, cmd_snapshots,
+  cmd_find, cmd_show, cmd_status, cmd_check, cmd_cache, cmd_throttle, cmd_key, cmd_version;
 
 const struct command *command_find (const char *name); /* or NULL */
 /* `coffer help [TOPIC]`: a command; words, settings and commands are for completion and pages. */

@@ -7,8 +7,8 @@
 #include "commands.h"
 
 static const struct command *const commands[] = {
-  &cmd_init,   &cmd_mount, &cmd_umount, &cmd_seal,     &cmd_snapshots, &cmd_find, &cmd_show,
-  &cmd_status, &cmd_check, &cmd_cache,  &cmd_throttle, &cmd_key,       &cmd_version,
+  &cmd_init, &cmd_mount,  &cmd_umount, &cmd_seal,  &cmd_adopt,    &cmd_snapshots, &cmd_find,
+  &cmd_show, &cmd_status, &cmd_check,  &cmd_cache, &cmd_throttle, &cmd_key,       &cmd_version,
 };
 #define COMMAND_COUNT (sizeof commands / sizeof commands[0])
 

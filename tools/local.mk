@@ -2,6 +2,7 @@
 bin_PROGRAMS += coffer
 coffer_SOURCES = \
 	%D%/cli.c %D%/cli.h \
+	%D%/cmd_adopt.c \
 	%D%/cmd_cache.c \
 	%D%/cmd_check.c %D%/check.h \
 	%D%/check_packs.c \

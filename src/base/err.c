@@ -68,6 +68,7 @@ err_from_errno (int errnum)
   case EDQUOT: return ERR_FULL;
   case ENAMETOOLONG: return ERR_NAMETOOLONG;
   case EFBIG: return ERR_FBIG;
+  case E2BIG: return ERR_LIMIT;
   case EINVAL: return ERR_INVALID;
   case EINTR: return ERR_INTR;
   case EAGAIN: return ERR_AGAIN;

@@ -23,6 +23,14 @@ manifest_release (struct manifest *m)
   *m = (struct manifest){ 0 };
 }
 
+void
+manifest_parts_text (const struct manifest *m, struct buf *out)
+{
+  for (size_t i = 0; i < m->part_count; i++)
+    buf_printf (out, "%s %s%s\n", m->parts[i].id, m->parts[i].host,
+                m->parts[i].is_missing ? " missing" : "");
+}
+
 const char *
 manifest_meta_get (const struct manifest *m, const char *key)
 {

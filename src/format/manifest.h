@@ -49,6 +49,8 @@ void manifest_release (struct manifest *m);
 /* compact JSON, sorted keys */
 int manifest_encode (const struct manifest *m, struct buf *out) WARN_UNUSED;
 int manifest_decode (const uint8_t *json, size_t n, struct manifest *out) WARN_UNUSED;
+/* A line for each part: its id, its host, and "missing" where it was left out. */
+void manifest_parts_text (const struct manifest *m, struct buf *out);
 /* Value of meta KEY or NULL. */
 const char *manifest_meta_get (const struct manifest *m, const char *key);
 int manifest_meta_set (struct manifest *m, const char *key, const char *value) WARN_UNUSED;

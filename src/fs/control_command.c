@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* control_command - the lines that .coffer/command takes.
  *
- *   seal PATH [force] [part] [without=HOST]   starts or joins the seal; status tells how it goes
+ *   seal PATH [force] [without=HOST|PART]...  starts or joins the seal; status tells how it goes
+ *   seal PATH part [force], seal PATH reopen  finishes this host's part; takes that back
+ *   adopt PATH[/PART] [force]                 takes over a part whose host is lost
  *   cache pin|unpin|warm|drop PATH
  *   throttle REGION SETTING
  *   log LEVEL                                 "debug", "packer=debug,http=info"
@@ -18,7 +20,8 @@
 #define LOG_MODULE "control"
 #include "base/log.h"
 
-#define WORDS_MAX 8
+#define WORDS_MAX 256
+#define LIST_MAX 4096
 
 /* The part of PATH below the mount point, without slashes at the ends. */
 static char *
@@ -57,11 +60,19 @@ say_usage (struct buf *reply, const char *usage)
   buf_printf (reply, "error: usage: %s\n", usage);
 }
 
+/* LIST has room. */
+static void
+add_word (char *list, const char *word)
+{
+  size_t n = strlen (list);
+  snprintf (list + n, LIST_MAX - n, "%s%s", n ? "," : "", word);
+}
+
 static int
 do_seal (struct fs *fs, char *args, struct buf *reply)
 {
   char *words[WORDS_MAX];
-  const char *without = NULL;
+  char without[LIST_MAX] = "";
   unsigned flags = 0;
   size_t n = split (args, words, WORDS_MAX);
   bool is_wrong = n < 1;
@@ -70,25 +81,56 @@ do_seal (struct fs *fs, char *args, struct buf *reply)
       flags |= SEAL_FORCE;
     else if (strcmp (words[i], "part") == 0)
       flags |= SEAL_PART;
-    else if (strncmp (words[i], "without=", 8) == 0)
-      without = words[i] + 8;
+    else if (strcmp (words[i], "reopen") == 0)
+      flags |= SEAL_REOPEN;
+    else if (strncmp (words[i], "without=", 8) == 0 && words[i][8]
+             && strlen (without) + strlen (words[i] + 8) + 2 < sizeof without)
+      add_word (without, words[i] + 8);
     else
       is_wrong = true;
   }
+  is_wrong |= (flags & SEAL_REOPEN) && (flags != SEAL_REOPEN || *without);
+  is_wrong |= (flags & SEAL_PART) && *without;
   if (is_wrong) {
-    say_usage (reply, "seal PATH [force] [part] [without=HOST]");
+    say_usage (reply, "seal PATH [force] [without=HOST|PART]..., seal PATH part [force], or seal "
+               "PATH reopen");
     return ERR_INVALID;
   }
   const char *path = path_below (fs, words[0]);
   int rc = mount_seal_start (fs->mount, path, flags, without);
   if (rc == ERR_BUSY)
-    buf_printf (reply, "error: files are open for writing in %s; see .coffer/status\n", path);
+    buf_printf (reply, "error: files are open for writing in %s, or a seal of another kind is "
+                "under way; see .coffer/status\n", path);
   else if (rc < 0)
     buf_printf (reply, "error: cannot seal %s: %s\n", path, err_str (rc));
   else {
-    notify_watch_seal (fs->notify, path);
+    if (!(flags & (SEAL_PART | SEAL_REOPEN)))
+      notify_watch_seal (fs->notify, path);
     buf_printf (reply, "ok sealing %s\n", path);
   }
+  return rc;
+}
+
+static int
+do_adopt (struct fs *fs, char *args, struct buf *reply)
+{
+  char *words[2] = { NULL, NULL };
+  size_t n = split (args, words, 2);
+  bool is_forced = n == 2 && strcmp (words[1], "force") == 0;
+  if (n < 1 || (n == 2 && !is_forced)) {
+    say_usage (reply, "adopt PATH[/PART] [force]");
+    return ERR_INVALID;
+  }
+  AUTO_BUF why;
+  buf_init (&why, LIST_MAX);
+  const char *path = path_below (fs, words[0]);
+  int rc = mount_adopt (fs->mount, path, is_forced ? ADOPT_FORCE : 0, &why);
+  if (rc < 0)
+    buf_printf (reply, "error: cannot adopt %s: %s%s%.*s\n", path,
+                rc == ERR_LIMIT ? "there are several parts" : err_str (rc),
+                why.len ? ": " : "", (int) why.len, (const char *) why.data);
+  else
+    buf_printf (reply, "ok adopted %s\n", path);
   return rc;
 }
 
@@ -178,7 +220,8 @@ do_other (struct fs *fs, const char *line, struct buf *reply)
   const struct fs_control *up = &fs->opts.control;
   int rc = up->command ? up->command (up->ctx, line, reply) : ERR_NOTSUP;
   if (rc == ERR_NOTSUP && reply->len == 0)
-    buf_printf (reply, "error: unknown command; known: seal, cache, throttle, log, umount\n");
+    buf_printf (reply, "error: unknown command; known: seal, adopt, cache, throttle, log, "
+                "umount\n");
   else if (rc < 0 && reply->len == 0)
     buf_printf (reply, "error: %s\n", err_str (rc));
   else if (reply->len == 0)
@@ -193,8 +236,8 @@ control_command (struct fs *fs, const char *line, struct buf *reply, bool *is_st
     const char *verb;
     int (*run) (struct fs *fs, char *args, struct buf *reply);
   } table[] = {
-    { "seal", do_seal },         { "cache", do_cache },   { "log", do_log },
-    { "throttle", do_throttle }, { "umount", do_umount },
+    { "seal", do_seal },         { "adopt", do_adopt }, { "cache", do_cache },
+    { "throttle", do_throttle }, { "log", do_log },     { "umount", do_umount },
   };
   AUTO_STR copy = strdup (line);
   if (!copy)

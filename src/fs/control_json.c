@@ -68,7 +68,24 @@ snapshot_json (const struct snapshot_info *s, double rate)
   double ratio = s->received ? (double) s->dedup / (double) s->received : 0;
   json_object_set_new (o, "dedup_ratio", json_real (ratio));
   set_str (o, "parent", s->parent);
+  set_str (o, "part", s->part);
   set_str (o, "correlation_id", s->correlation_id);
+  return o;
+}
+
+static json_t *
+part_json (const struct part_info *p)
+{
+  json_t *o = json_object ();
+  set_str (o, "region", p->region);
+  set_str (o, "vault", p->vault);
+  set_str (o, "name", p->name);
+  set_str (o, "part", p->id);
+  set_str (o, "host", p->host);
+  set_str (o, "state", part_state_str (p->state));
+  set_u64 (o, "changed", (uint64_t) (p->changed / NS_PER_S));
+  set_u64 (o, "files", p->files);
+  set_u64 (o, "received", p->received);
   return o;
 }
 
@@ -110,10 +127,13 @@ control_fill_json (struct fs *fs, struct buf *out)
   if (rc < 0)
     return rc;
   json_t *o = json_object (), *regions = json_array (), *snapshots = json_array ();
+  json_t *parts = json_array ();
   for (size_t i = 0; i < v.stats.region_count; i++)
     json_array_append_new (regions, region_json (&v.stats.regions[i]));
   for (size_t i = 0; i < v.snapshot_count; i++)
     json_array_append_new (snapshots, snapshot_json (&v.snapshots[i], v.rates[i]));
+  for (size_t i = 0; i < v.part_count; i++)
+    json_array_append_new (parts, part_json (&v.parts[i]));
   set_str (o, "version", PACKAGE_VERSION);
   set_str (o, "mountpoint", fs->mountpoint);
   set_u64 (o, "time", (uint64_t) (v.now / NS_PER_S));
@@ -121,6 +141,7 @@ control_fill_json (struct fs *fs, struct buf *out)
   set_u64 (o, "writers", v.writers);
   json_object_set_new (o, "regions", regions);
   json_object_set_new (o, "snapshots", snapshots);
+  json_object_set_new (o, "parts_of_others", parts);
   json_object_set_new (o, "memory", memory_json (&v));
   json_object_set_new (o, "cache", cache_json (&v.stats));
   char *text = json_dumps (o, JSON_INDENT (1) | JSON_PRESERVE_ORDER);

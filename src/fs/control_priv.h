@@ -13,8 +13,9 @@ struct control_view {
   int64_t now; /* wall clock */
   struct mount_stats stats;
   struct snapshot_info *snapshots;
+  struct part_info *parts; /* of other hosts */
   double *rates; /* bytes a second taken in, of each snapshot */
-  size_t snapshot_count, held, writers;
+  size_t snapshot_count, part_count, held, writers;
 };
 int control_view_get (struct fs *fs, struct control_view *out) WARN_UNUSED;
 void control_view_release (struct control_view *v);

@@ -20,6 +20,8 @@ control_view_get (struct fs *fs, struct control_view *out)
     return rc;
   rc = mount_snapshots (fs->mount, &out->snapshots, &out->snapshot_count);
   if (rc == 0)
+    rc = mount_parts (fs->mount, &out->parts, &out->part_count);
+  if (rc == 0)
     out->rates = calloc (out->snapshot_count + 1, sizeof *out->rates);
   if (rc == 0 && !out->rates)
     rc = ERR_NOMEM;
@@ -43,6 +45,7 @@ control_view_release (struct control_view *v)
 {
   mount_stats_release (&v->stats);
   free (v->snapshots);
+  free (v->parts);
   free (v->rates);
 }
 
@@ -54,6 +57,7 @@ snapshot_state_str (enum snapshot_state s)
   case SNAP_SEALING: return "sealing";
   case SNAP_SEALED: return "sealed";
   case SNAP_REMOVED: return "removed";
+  case SNAP_FINISHED: return "finished";
   }
   return "unknown";
 }
@@ -110,11 +114,29 @@ put_snapshot (struct buf *out, const struct snapshot_info *s, double rate)
   buf_printf (out, "/s\n  writers     %u\n", s->writers);
   if (s->parent[0])
     buf_printf (out, "  parent      %s\n", s->parent);
+  if (s->part[0])
+    buf_printf (out, "  part        %s\n", s->part);
   if (s->correlation_id[0])
     buf_printf (out, "  correlation %s\n", s->correlation_id);
   if (s->error)
     buf_printf (out, "  ERROR       %s%s%s\n", err_str (s->error), s->error_text[0] ? ": " : "",
                 s->error_text);
+}
+
+static void
+put_parts (struct buf *out, const struct control_view *v)
+{
+  if (v->part_count)
+    buf_printf (out, "\nparts of other hosts\n");
+  for (size_t i = 0; i < v->part_count; i++) {
+    const struct part_info *p = &v->parts[i];
+    buf_printf (out, "  %s/%s/%s  host %s, part %s, %s", p->region, p->vault, p->name,
+                p->host[0] ? p->host : "unknown", p->id, part_state_str (p->state));
+    put_time (out, ", last progress ", p->changed);
+    buf_printf (out, ", %llu files", (unsigned long long) p->files);
+    put_size (out, ", received ", (double) p->received);
+    buf_printf (out, "\n");
+  }
 }
 
 static void
@@ -169,6 +191,7 @@ control_fill_status (struct fs *fs, struct buf *out)
   put_memory (out, &v);
   for (size_t i = 0; i < v.snapshot_count; i++)
     put_snapshot (out, &v.snapshots[i], v.rates[i]);
+  put_parts (out, &v);
   char line[LOG_LINE_MAX];
   for (int i = 0; i < LOG_RING && log_recent (i, line, sizeof line); i++)
     buf_printf (out, "%s%s\n", i ? "" : "\nlatest errors and warnings\n", line);

@@ -9,6 +9,7 @@
 #define LOOK_NS (200 * NS_PER_MS) /* how often a seal that is under way is looked at */
 #define SEALS_MAX 32              /* watched at once; one more waits for its entry to time out */
 #define SUFFIX ".partial"
+#define RENAMED_MAX 8 /* one more waits for its entry to time out, in a second */
 
 struct attr_write {
   struct attr_write *next;
@@ -25,6 +26,10 @@ struct notify {
   /* guarded by lock */
   struct attr_write *head, *tail;
   char seals[SEALS_MAX][256]; /* paths; empty: free */
+  struct renamed {
+    uint64_t parent; /* 0: free */
+    char name[256];
+  } renamed[RENAMED_MAX];
   bool is_stopping;
 };
 
@@ -69,6 +74,36 @@ notify_watch_seal (struct notify *n, const char *path)
       pthread_cond_signal (&n->wake);
       return;
     }
+}
+
+void
+notify_renamed (struct notify *n, uint64_t parent, const char *name)
+{
+  LOCK_SCOPE (&n->lock);
+  for (int i = 0; i < RENAMED_MAX; i++)
+    if (!n->renamed[i].parent) {
+      n->renamed[i].parent = parent;
+      snprintf (n->renamed[i].name, sizeof n->renamed[i].name, "%s", name);
+      pthread_cond_signal (&n->wake);
+      return;
+    }
+}
+
+/* Waits in the kernel until the rename has returned: both take the directory's lock. */
+static bool
+forget_renamed (struct notify *n)
+{
+  struct renamed r = { .parent = 0 };
+  {
+    LOCK_SCOPE (&n->lock);
+    for (int i = 0; i < RENAMED_MAX && !r.parent; i++) {
+      r = n->renamed[i];
+      n->renamed[i].parent = 0;
+    }
+  }
+  if (r.parent)
+    fuse_lowlevel_notify_inval_entry (n->fs->session, r.parent, r.name, strlen (r.name));
+  return r.parent != 0;
 }
 
 /* The kernel forgets NAME in the vault of PATH. */
@@ -123,6 +158,16 @@ look_at_seals (struct notify *n)
 }
 
 static bool
+has_renamed_locked (const struct notify *n)
+{
+  lock_assert_held (&n->lock);
+  for (int i = 0; i < RENAMED_MAX; i++)
+    if (n->renamed[i].parent)
+      return true;
+  return false;
+}
+
+static bool
 has_seals_locked (const struct notify *n)
 {
   lock_assert_held (&n->lock);
@@ -140,7 +185,7 @@ next (struct notify *n, bool *is_end)
 {
   LOCK_SCOPE (&n->lock);
   int64_t deadline = clock_now () + LOOK_NS;
-  while (!n->head && !n->is_stopping) {
+  while (!n->head && !n->is_stopping && !has_renamed_locked (n)) {
     if (!has_seals_locked (n))
       lock_wait (&n->wake, &n->lock);
     else if (!lock_wait_until (&n->wake, &n->lock, deadline))
@@ -166,7 +211,7 @@ serve (void *arg)
     struct attr_write *w = next (n, &is_end);
     if (w)
       answer_write (n, w);
-    else if (!is_end)
+    else if (!is_end && !forget_renamed (n))
       look_at_seals (n);
   }
   return NULL;

@@ -8,6 +8,7 @@
 #include "fs/acl.h"
 #include "fs/control.h"
 #include "fs/fs_priv.h"
+#include "fs/notify.h"
 
 /* ---- lookup, forget ---- */
 
@@ -216,7 +217,10 @@ op_rmdir (fuse_req_t req, fuse_ino_t parent, const char *name)
 static int
 do_rename (struct call *c, unsigned flags)
 {
-  return mount_rename (c->fs->mount, c->node, c->name, c->node2, c->name2, c->flags | flags);
+  int rc = mount_rename (c->fs->mount, c->node, c->name, c->node2, c->name2, c->flags | flags);
+  if (rc == 0 && node_class (c->node2) == CLASS_PLACE)
+    notify_renamed (c->fs->notify, c->node2, c->name2);
+  return rc;
 }
 
 static const struct call_type rename_type = { OP_rename, do_rename, reply_rc, NULL };

@@ -35,6 +35,7 @@ struct checkpoint {
   struct buf log;       /* the changes it tells of */
   struct buf object;
   char key[BLOB_KEY_MAX];
+  bool is_finished;     /* it has flag 4 */
 };
 
 static int
@@ -267,7 +268,10 @@ put_portion (struct writing *w)
   AUTO_BUF object;
   buf_init (&object, unit_plain_max (UNIT_CHECKPOINT) + 4096);
   char key[BLOB_KEY_MAX];
+  uint8_t flags = w->head.flags;
+  w->head.flags &= (uint8_t) ~CHECKPOINT_FINISHED; /* the last one says that */
   int rc = make_portion (w, &object, key);
+  w->head.flags = flags;
   return rc ? rc : blob_put (w->snap->vault->region->blob, key, object.data, object.len, NULL);
 }
 
@@ -448,6 +452,7 @@ checkpoint_confirm (struct checkpoint *c)
   s->confirmed = c->seq;
   s->pins_confirmed = c->pins;
   s->last_checkpoint = clock_now ();
+  s->is_finish_sure |= c->is_finished;
 }
 
 static int
@@ -457,6 +462,22 @@ put_meta (struct writing *w)
   LOCK_SCOPE (&s->lock);
   for (size_t i = 0; i < s->meta_count; i++)
     checkpoint_meta_put (&w->records, s->meta[i].key, s->meta[i].value, strlen (s->meta[i].value));
+  return buf_error (&w->records);
+}
+
+static int
+put_counts (struct writing *w)
+{
+  struct snap *s = w->snap;
+  struct checkpoint_counts c = s->past;
+  lock_take (&s->tree->lock);
+  c.files = s->tree->files;
+  lock_release (&s->tree->lock);
+  c.received += s->received;
+  c.fresh += s->dep.fresh;
+  c.dedup += s->dep.dedup;
+  c.stored += s->dep.stored;
+  checkpoint_counts_put (&w->records, &c);
   return buf_error (&w->records);
 }
 
@@ -478,6 +499,8 @@ build (struct writing *w, struct checkpoint *c)
   if (rc == 0)
     rc = put_meta (w);
   if (rc == 0)
+    rc = put_counts (w);
+  if (rc == 0)
     rc = make_portion (w, &c->object, c->key);
   c->seq = w->seq;
   LOCK_SCOPE (&s->lock);
@@ -495,7 +518,9 @@ checkpoint_build (struct snap *s, unsigned flags, unsigned slot, struct checkpoi
   c->slot = slot;
   buf_init (&c->object, unit_plain_max (UNIT_CHECKPOINT) + 4096);
   struct writing w = { .snap = s, .slot = slot };
-  w.head.flags = (uint8_t) flags;
+  /* One with flag 4 stands for itself and all before it: a replay ends at a gap. */
+  c->is_finished = s->is_finished || (flags & CHECKPOINT_FINISHED);
+  w.head.flags = (uint8_t) (flags | (c->is_finished ? CHECKPOINT_FINISHED : 0));
   w.head.time = clock_wall ();
   memcpy (w.head.host_id, s->mount->host_id, sizeof w.head.host_id);
   snprintf (w.head.host, sizeof w.head.host, "%s", s->mount->host);

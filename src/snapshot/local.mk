@@ -11,8 +11,10 @@ libsnapshot_la_SOURCES = \
 	%D%/file_read.c \
 	%D%/file_window.c \
 	%D%/history.c %D%/history.h \
+	%D%/finish.c \
 	%D%/index_load.c \
 	%D%/manifest_load.c \
+	%D%/join.c %D%/join.h \
 	%D%/merge.c \
 	%D%/offline.c \
 	%D%/mount.c %D%/mount.h \
@@ -25,6 +27,7 @@ libsnapshot_la_SOURCES = \
 	%D%/ops_xattr.c \
 	%D%/overlay.c %D%/overlay.h \
 	%D%/proof.c \
+	%D%/parts.c %D%/parts.h \
 	%D%/read.c \
 	%D%/recover.c \
 	%D%/seal.c \
@@ -38,6 +41,7 @@ libsnapshot_la_SOURCES = \
 	%D%/vault.c %D%/vault.h \
 	%D%/where.h \
 	%D%/worktree.c %D%/worktree.h \
+	%D%/worktree_copy.c \
 	%D%/worktree_db.c %D%/worktree_db.h \
 	%D%/worktree_names.c \
 	%D%/worktree_xattr.c

@@ -19,6 +19,9 @@
 #define CHECKPOINT_EVERY (60 * NS_PER_S)
 #define CHECKPOINT_REFRESH (24 * 3600 * NS_PER_S) /* a checkpoint is a root for 7 days */
 #define LOG_BIG (1u << 20)
+/* how often is asked whether others sealed the snapshot of a part that is not finished */
+#define LOOK_SELDOM (300 * NS_PER_S)
+#define IDLE_AGAIN (60 * NS_PER_S) /* after an idle seal that did not work */
 
 static int
 make_dir (const char *base, const char *name, char *out, size_t cap)
@@ -264,7 +267,8 @@ add_region (struct mount *m, struct mount_region_opts *o)
 static bool
 wants_checkpoint (struct snap *s, int64_t now)
 {
-  if (s->life != LIFE_OPEN || s->is_pinning || snap_is_committing_locked (s) || s->error)
+  if (s->life != LIFE_OPEN || s->is_joiner || s->is_pinning || snap_is_committing_locked (s)
+      || s->error)
     return false;
   lock_take (&s->tree->lock);
   size_t logged = s->tree->log.len;
@@ -280,12 +284,17 @@ look_at_snap (struct mount *m, struct snap *s, int64_t now)
   bool checkpoint = wants_checkpoint (s, now);
   bool idle = m->opts.idle_seal_ns && s->is_direct && s->life == LIFE_OPEN && !s->had_unclean
               && !s->is_interrupted && s->writers == 0 && s->received
-              && clock_wall () - s->last_write > m->opts.idle_seal_ns;
+              && !s->is_finished && clock_wall () - s->last_write > m->opts.idle_seal_ns
+              && (!s->seal_ended || now - s->seal_ended > IDLE_AGAIN);
+  bool look = s->life == LIFE_OPEN && !s->is_joiner
+    && now - s->looked > (s->is_finished ? m->opts.refresh_ns : LOOK_SELDOM);
   lock_release (&s->lock);
   if (idle)
-    (void) !snap_seal_start (s, 0, "idle"); /* tried again at the next tick */
+    (void) !snap_seal_start (s, 0, "idle", NULL); /* tried again after a while */
   else if (checkpoint)
     snap_checkpoint_start (s);
+  if (look)
+    vault_look (s);
   if (filedata_overlay_bytes (s) && m->overlay.used > m->overlay.max / 2)
     snap_drain_start (s);
   if (s->life == LIFE_SEALED)
@@ -422,7 +431,7 @@ mount_drain (struct mount *m)
       continue;
     while (s->life == LIFE_SEALING)
       (void) !snap_seal_wait (s, NS_PER_S); /* its own result is told to whoever asked */
-    int one = s->life == LIFE_OPEN && !s->error ? snap_commit (s) : 0;
+    int one = s->life == LIFE_OPEN && !s->is_joiner && !s->error ? snap_commit (s) : 0;
     rc = rc ? rc : one;
   }
   return rc;

@@ -233,14 +233,19 @@ int mount_statfs (struct mount *m, uint64_t node, struct mount_statfs *out) WARN
 
 /* ---- the life of snapshots, for the control directory and the command line ---- */
 
-enum seal_flag { SEAL_FORCE = 1, SEAL_PART = 2 };
+/* SEAL_PART finishes this host's part, SEAL_REOPEN takes that back; without them all parts are
+ * joined and sealed (ruling 24). */
+enum seal_flag { SEAL_FORCE = 1, SEAL_PART = 2, SEAL_REOPEN = 4 };
 /* Starts (or joins) the seal of `<region>/<db>/<ts>[.partial]` in the background; ERR_NOENT,
- * ERR_STATE (sealed already), ERR_BUSY (write handles: names in the log and in
- * snapshot_info.error). */
+ * ERR_STATE (sealed already), ERR_BUSY (another kind of seal is under way).  A host without a part
+ * of it joins those of others.  WITHOUT (or NULL): hosts whose unfinished parts, and ids of parts
+ * that, are left out, with commas between.  What it fails with later stands in snapshot_info:
+ * ERR_BUSY with the names of open files, or of the hosts whose parts are not finished; ERR_EXISTS
+ * with the file that two parts have. */
 int mount_seal_start (struct mount *m, const char *path, unsigned flags,
                       const char *without) WARN_UNUSED;
 
-enum snapshot_state { SNAP_OPEN, SNAP_SEALING, SNAP_SEALED, SNAP_REMOVED };
+enum snapshot_state { SNAP_OPEN, SNAP_SEALING, SNAP_SEALED, SNAP_REMOVED, SNAP_FINISHED };
 struct snapshot_info {
   char region[64], vault[64], name[112]; /* the directory's name, with .partial */
   enum snapshot_state state;
@@ -253,13 +258,29 @@ struct snapshot_info {
   uint64_t overlay;                      /* bytes in the overlay */
   uint32_t writers;                      /* files open for writing */
   char parent[112], correlation_id[64];
+  char part[17];                         /* "" of a host that only joins */
 };
 /* Takes over `<region>/<db>/<ts>[.partial][/<part>]`, an open snapshot whose state directory is
- * lost, from its last checkpoint; waits.  ERR_NOENT, ERR_LIMIT (several parts: the log names them),
- * ERR_EXISTS (open here), ERR_STATE (sealed). */
-int mount_adopt (struct mount *m, const char *path) WARN_UNUSED;
+ * lost, from its last checkpoint; waits.  ERR_NOENT, ERR_LIMIT (several parts), ERR_EXISTS (open
+ * here), ERR_STATE (sealed), ERR_BUSY (its host made progress in the last ten minutes, so it may
+ * live: not with ADOPT_FORCE).  WHY (or NULL) gets the names. */
+enum adopt_flag { ADOPT_FORCE = 1 };
+int mount_adopt (struct mount *m, const char *path, unsigned flags, struct buf *why) WARN_UNUSED;
 /* Open snapshots of this host, and those sealed since the mount in the last hour.  free(*out). */
 int mount_snapshots (struct mount *m, struct snapshot_info **out, size_t *n) WARN_UNUSED;
+
+/* Parts of other hosts, as the store showed them some time ago (asking has it looked at again in
+ * the background, at most once in `refresh`); never waits.  free(*out). */
+enum part_state { PART_OPEN, PART_FINISHED, PART_EXPIRED, PART_DAMAGED, PART_REMOVED, PART_SEALED };
+const char *part_state_str (enum part_state s);
+struct part_info {
+  char region[64], vault[64], name[112]; /* of the snapshot, without .partial */
+  char id[17], host[65];
+  enum part_state state;
+  int64_t changed;         /* its last checkpoint, by the store's clock */
+  uint64_t files, received;
+};
+int mount_parts (struct mount *m, struct part_info **out, size_t *n) WARN_UNUSED;
 
 struct mount_region_stats {
   char name[64];

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "blob/meter.h"
 #include "snapshot/file.h"
+#include "snapshot/parts.h"
 #include "snapshot/where.h"
 
 #define SHOWN_AFTER (3600 * NS_PER_S)
@@ -34,41 +35,66 @@ split_path (struct mount *m, const char *path, struct vault **v, char *rest, siz
   return ERR_NOENT;
 }
 
+/* The same, where the vault may never have been looked at. */
+static int
+find_path (struct mount *m, const char *path, struct vault **v, char *rest, size_t cap)
+{
+  int rc = split_path (m, path, v, rest, cap);
+  if (rc != ERR_NOENT)
+    return rc;
+  for (size_t i = 0; i < m->region_count; i++)
+    (void) !region_list (m->regions[i], 0); /* then it is not found below */
+  return split_path (m, path, v, rest, cap);
+}
+
+/* No part of this host: those of others are joined, if there are any. */
+static int
+join_others (struct vault *v, const struct snapshot_name *n, unsigned flags, const char *how,
+             const char *without)
+{
+  struct part_seen *parts = NULL;
+  struct catalog_entry e;
+  size_t count = 0;
+  struct snap *s;
+  if (vault_find (v, n->ts, 0, &e) == 0)
+    return ERR_STATE;
+  if (flags & (SEAL_PART | SEAL_REOPEN))
+    return ERR_NOENT;
+  int rc = vault_open (v);
+  if (rc == 0)
+    rc = parts_list (v, n->ts, "", &parts, &count);
+  free (parts);
+  if (rc == 0)
+    rc = count ? snap_joiner (v, n, &s) : ERR_NOENT;
+  return rc ? rc : snap_seal_start (s, flags, how, without);
+}
+
 int
 mount_seal_start (struct mount *m, const char *path, unsigned flags, const char *without)
 {
   char rest[4096];
   struct vault *v;
   struct snapshot_name n;
-  int rc = split_path (m, path, &v, rest, sizeof rest);
+  int rc = find_path (m, path, &v, rest, sizeof rest);
   if (rc)
     return rc;
   char *slash = strchr (rest, '/');
   if (slash)
     *slash = 0;
-  if (without && *without)
-    return ERR_NOTSUP;
   if (snapshot_name_parse (rest, &n) != 0)
     return ERR_INVALID;
+  const char *how = flags & SEAL_FORCE ? "force" : "command";
   struct snap *s = snap_find (v, n.ts);
-  if (!s) {
-    struct catalog_entry e;
-    return vault_find (v, n.ts, 0, &e) == 0 ? ERR_STATE : ERR_NOENT;
-  }
-  if (flags & SEAL_PART)
-    return ERR_NOTSUP;
-  return snap_seal_start (s, flags, flags & SEAL_FORCE ? "force" : "command");
+  return s ? snap_seal_start (s, flags, how, without) : join_others (v, &n, flags, how, without);
 }
 
 int
-mount_adopt (struct mount *m, const char *path)
+mount_adopt (struct mount *m, const char *path, unsigned flags, struct buf *why)
 {
   char rest[4096];
   struct vault *v;
   struct snapshot_name n;
-  for (size_t i = 0; i < m->region_count; i++)
-    (void) !region_list (m->regions[i], 0); /* then it is not found below */
-  int rc = split_path (m, path, &v, rest, sizeof rest);
+  int rc = find_path (m, path, &v, rest, sizeof rest);
   if (rc)
     return rc;
   char *part = strchr (rest, '/');
@@ -76,7 +102,7 @@ mount_adopt (struct mount *m, const char *path)
     *part++ = 0;
   if (snapshot_name_parse (rest, &n) != 0 || (part && strlen (part) != 16))
     return ERR_INVALID;
-  return snap_adopt (v, &n, part);
+  return snap_adopt (v, &n, part, flags, why);
 }
 
 static void
@@ -91,9 +117,11 @@ fill_info (struct snap *s, struct snapshot_info *o)
   snprintf (o->name, sizeof o->name, "%s%s", is_sealed ? s->final.ts : s->name.ts,
             is_sealed || s->is_direct ? "" : ".partial");
   o->state = is_sealed ? SNAP_SEALED : s->removed_at ? SNAP_REMOVED : s->life == LIFE_SEALING
-    ? SNAP_SEALING : SNAP_OPEN;
+    ? SNAP_SEALING : s->is_finished ? SNAP_FINISHED : SNAP_OPEN;
   o->is_interrupted = s->is_interrupted;
-  o->error = s->error ? s->error : s->seal_result == ERR_AGAIN ? 0 : s->seal_result;
+  bool is_over = is_sealed || s->life == LIFE_SEALING;
+  o->error = s->error ? s->error : is_over ? 0 : s->seal_result ? s->seal_result
+    : s->is_left_out ? ERR_EXISTS : 0;
   snprintf (o->error_text, sizeof o->error_text, "%s",
             s->error_text[0] ? s->error_text : o->error ? err_str (o->error) : "");
   o->created = s->created;
@@ -113,6 +141,7 @@ fill_info (struct snap *s, struct snapshot_info *o)
   o->overlay = overlay;
   o->writers = s->writers;
   snprintf (o->parent, sizeof o->parent, "%s", s->parent);
+  snprintf (o->part, sizeof o->part, "%s", s->part);
   for (size_t i = 0; i < s->meta_count; i++)
     if (strcmp (s->meta[i].key, "correlation-id") == 0)
       snprintf (o->correlation_id, sizeof o->correlation_id, "%s", s->meta[i].value);
@@ -134,14 +163,66 @@ mount_snapshots (struct mount *m, struct snapshot_info **out, size_t *n)
     struct snap *s = m->snaps[i];
     s->users++;
     lock_release (&m->lock);
+    bool is_stale = s->is_joiner && s->life == LIFE_OPEN /* one that failed: as long as news */
+      && clock_now () - s->seal_ended > SHOWN_AFTER;
     int64_t over = s->sealed_at ? s->sealed_at : s->removed_at;
     /* ruling 23: removed ones for a day */
     int64_t keep = s->removed_at ? 24 * SHOWN_AFTER : SHOWN_AFTER;
-    if (!over || now - over < keep)
+    if (!is_stale && (!over || now - over < keep))
       fill_info (s, &(*out)[(*n)++]);
     s->users--;
   }
   return 0;
+}
+
+static int
+add_parts (struct vault *v, struct part_info **out, size_t *n)
+{
+  struct part_seen *seen = NULL;
+  size_t count = 0;
+  int rc = v->is_open ? parts_peek (v, &seen, &count) : 0;
+  struct part_info *more = rc == 0 && count ? realloc (*out, (*n + count) * sizeof *more) : NULL;
+  if (rc == 0 && count && !more)
+    rc = ERR_NOMEM;
+  if (more)
+    *out = more;
+  for (size_t i = 0; rc == 0 && i < count; i++) {
+    const struct part_seen *p = &seen[i];
+    if (p->state == PART_REMOVED || p->state == PART_SEALED)
+      continue;
+    struct part_info *o = &more[(*n)++];
+    *o = (struct part_info){ .state = p->state, .changed = p->changed, .files = p->counts.files,
+                             .received = p->counts.received };
+    snprintf (o->region, sizeof o->region, "%s", v->region->name);
+    snprintf (o->vault, sizeof o->vault, "%s", v->name);
+    snprintf (o->name, sizeof o->name, "%s", p->ts);
+    memcpy (o->id, p->id, sizeof o->id);
+    memcpy (o->host, p->host, sizeof o->host);
+  }
+  free (seen);
+  return rc;
+}
+
+int
+mount_parts (struct mount *m, struct part_info **out, size_t *n)
+{
+  int rc = 0;
+  *out = NULL;
+  *n = 0;
+  for (size_t r = 0; rc == 0 && r < m->region_count; r++)
+    for (uint32_t i = 0; rc == 0; i++) {
+      lock_take (&m->lock);
+      struct vault *v = i < m->regions[r]->vault_count ? m->regions[r]->vaults[i] : NULL;
+      lock_release (&m->lock);
+      if (!v)
+        break;
+      rc = add_parts (v, out, n);
+    }
+  if (rc) {
+    free (*out);
+    *out = NULL;
+  }
+  return rc;
 }
 
 static void
@@ -202,7 +283,8 @@ mount_stats_get (struct mount *m, struct mount_stats *out)
   LOCK_SCOPE (&m->lock);
   out->trees_open = m->sealed_count;
   for (uint32_t i = 0; i < m->snap_count; i++)
-    out->snapshots_open += m->snaps[i]->life == LIFE_OPEN || m->snaps[i]->life == LIFE_SEALING;
+    out->snapshots_open += !m->snaps[i]->is_joiner
+      && (m->snaps[i]->life == LIFE_OPEN || m->snaps[i]->life == LIFE_SEALING);
   return 0;
 }
 

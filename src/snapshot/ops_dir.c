@@ -99,7 +99,8 @@ read_vault (struct mount *m, struct vault *v, uint64_t cookie, dir_fn fn, void *
     uint64_t i = cookie - 1;
     bool is_end = i >= m->snap_count;
     struct snap *s = is_end ? NULL : m->snaps[i];
-    bool is_shown = s && s->vault == v && (s->life == LIFE_OPEN || s->life == LIFE_SEALING);
+    bool is_shown = s && s->vault == v && !s->is_joiner
+      && (s->life == LIFE_OPEN || s->life == LIFE_SEALING);
     char name[128] = "";
     if (is_shown)
       snprintf (name, sizeof name, "%s%s", s->name.ts, s->is_direct ? "" : ".partial");

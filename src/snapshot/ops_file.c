@@ -20,7 +20,7 @@ begin_write (struct file *f)
   if (rc)
     return rc;
   lock_take (&s->lock);
-  rc = s->life == LIFE_OPEN ? 0 : ERR_ROFS;
+  rc = s->life == LIFE_OPEN && !s->is_finished ? 0 : ERR_ROFS;
   if (rc == 0) {
     s->writers++;
     f->next = s->files;

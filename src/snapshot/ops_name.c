@@ -62,7 +62,7 @@ int
 snap_may_change (struct snap *s)
 {
   LOCK_SCOPE (&s->lock);
-  return s->life == LIFE_OPEN ? 0 : ERR_ROFS;
+  return s->life == LIFE_OPEN && !s->is_finished ? 0 : ERR_ROFS;
 }
 
 void
@@ -510,7 +510,7 @@ rename_snapshot (struct vault *v, const char *name, const char *new_name, unsign
     s->final.label = s->final.ts + (to.label - to.ts);
   }
   lock_release (&s->lock);
-  rc = snap_seal_start (s, 0, "rename");
+  rc = snap_seal_start (s, 0, "rename", NULL);
   return rc ? rc : snap_seal_wait (s, v->region->mount->opts.rename_wait_ns);
 }
 

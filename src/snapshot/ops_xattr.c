@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "snapshot/file.h"
+#include "snapshot/parts.h"
 #include "snapshot/where.h"
 
 #define PREFIX "user.coffer."
@@ -80,18 +81,37 @@ sealed_fact (struct sealed *t, const char *fact, unsigned flags, struct buf *out
     buf_printf (out, "%llu", (unsigned long long) m->counts.dedup);
   else if (strcmp (fact, "files") == 0)
     buf_printf (out, "%llu", (unsigned long long) m->counts.files);
+  else if (strcmp (fact, "parts") == 0)
+    manifest_parts_text (m, out);
   else
     return put_text (out, manifest_meta_get (m, starts (fact, "meta.") ? fact + 5 : fact));
   return buf_error (out);
 }
 
+/* Ours, and those of others as they were seen last. */
+static int
+open_parts (struct snap *s, struct buf *out)
+{
+  struct part_seen *seen = NULL;
+  size_t n = 0;
+  int rc = parts_peek (s->vault, &seen, &n);
+  buf_printf (out, "%s %s %s\n", s->part, s->mount->host, s->is_finished ? "finished" : "open");
+  for (size_t i = 0; rc == 0 && i < n; i++)
+    if (strcmp (seen[i].ts, s->name.ts) == 0 && strcmp (seen[i].id, s->part) != 0)
+      buf_printf (out, "%s %s %s\n", seen[i].id, seen[i].host, part_state_str (seen[i].state));
+  free (seen);
+  return rc ? rc : buf_error (out);
+}
+
 static int
 open_fact (struct snap *s, const char *fact, struct buf *out)
 {
+  if (strcmp (fact, "parts") == 0)
+    return open_parts (s, out);
   LOCK_SCOPE (&s->lock);
   if (strcmp (fact, "state") == 0)
     return put_text (out, s->life == LIFE_SEALING ? "sealing" : s->life == LIFE_SEALED ? "sealed"
-                     : "open");
+                     : s->is_finished ? "finished" : "open");
   if (strcmp (fact, "region") == 0)
     return put_text (out, s->vault->region->name);
   if (strcmp (fact, "error") == 0)

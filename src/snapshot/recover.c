@@ -5,13 +5,14 @@
 #include <dirent.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "snapshot/catalog.h"
 #include "snapshot/file.h"
 #include "snapshot/history.h"
-#include "snapshot/snap.h"
+#include "snapshot/parts.h"
 
 /* The name of a checkpoint: "<seq>", or "<seq>.<seq it builds on>". */
 struct seq {
@@ -28,6 +29,8 @@ struct replay {
   size_t skip;
   struct pack_table packs; /* every pack the replayed ones name */
   bool is_removed;
+  bool is_join;          /* of another host: finished, so all of it was durable */
+  uint8_t flags;         /* of the last one replayed */
 };
 
 static int
@@ -120,6 +123,8 @@ replay_records (struct replay *r, struct rd *in)
       rc = worktree_replay_entry (r->snap->tree, rec.dir, rec.name, rec.name_len, rec.ino);
     else if (rec.type == CP_REMOVED)
       rc = worktree_replay_removed (r->snap->tree, rec.ino);
+    else if (rec.type == CP_COUNTS)
+      r->snap->past = rec.counts;
     else
       rc = set_meta (r->snap, &rec);
   }
@@ -139,6 +144,25 @@ note_packs (struct replay *r, const struct pack_table *t)
   return 0;
 }
 
+int
+checkpoint_load (struct vault *v, const char *ts, const char *part, const char *seq,
+                 struct sealer *sealer, struct buf *plain)
+{
+  char key[BLOB_KEY_MAX];
+  snprintf (key, sizeof key, "vaults/%s/open/%s/%s/%s", v->name, ts, part, seq);
+  AUTO_BUF object;
+  buf_init (&object, unit_plain_max (UNIT_CHECKPOINT) + 4096);
+  int rc = blob_get_all (v->region->blob, key, &object);
+  if (rc == 0)
+    rc = object_header_check (object.data, object.len, MAGIC_CHECKPOINT);
+  uint8_t id[ID_LEN];
+  unit_id_checkpoint (v->keys, ts, part, seq, id);
+  if (rc == 0)
+    rc = open_unit_buf (sealer, v->keys, UNIT_CHECKPOINT, id, object.data + OBJECT_HEADER_LEN,
+                        object.len - OBJECT_HEADER_LEN, plain);
+  return rc < 0 ? rc : 0;
+}
+
 /* One checkpoint.  ERR_MISSING: a pack it names never arrived, so it was never acknowledged: the
  * end. */
 static int
@@ -146,29 +170,20 @@ replay_one (struct replay *r, const char *seq)
 {
   struct snap *s = r->snap;
   struct vault *v = s->vault;
-  char key[BLOB_KEY_MAX];
-  snprintf (key, sizeof key, "vaults/%s/open/%s/%s/%s", v->name, s->name.ts, s->part, seq);
-  AUTO_BUF object, plain;
-  buf_init (&object, unit_plain_max (UNIT_CHECKPOINT) + 4096);
+  AUTO_BUF plain;
   buf_init (&plain, unit_plain_max (UNIT_CHECKPOINT));
-  int rc = blob_get_all (v->region->blob, key, &object);
-  if (rc == 0)
-    rc = object_header_check (object.data, object.len, MAGIC_CHECKPOINT);
-  uint8_t id[ID_LEN];
-  unit_id_checkpoint (v->keys, s->name.ts, s->part, seq, id);
-  if (rc == 0)
-    rc = open_unit_buf (r->sealer, v->keys, UNIT_CHECKPOINT, id, object.data + OBJECT_HEADER_LEN,
-                        object.len - OBJECT_HEADER_LEN, &plain);
-  if (rc < 0)
+  int rc = checkpoint_load (v, s->name.ts, s->part, seq, r->sealer, &plain);
+  if (rc)
     return rc == ERR_MISSING ? ERR_FORMAT : rc;
   struct rd in = rd_of (plain.data, plain.len);
   struct checkpoint_head head = { 0 };
   rc = checkpoint_head_get (&in, &head);
   uint8_t missing[PACK_NAME_LEN];
-  if (rc == 0)
+  if (rc == 0 && !r->is_join)
     rc = packs_exist (v, &head.own, missing);
   if (rc == 0 && (head.flags & CHECKPOINT_REMOVED))
     r->is_removed = true;
+  r->flags = head.flags;
   if (rc == 0)
     rc = note_packs (r, &head.own);
   if (rc == 0)
@@ -232,6 +247,8 @@ replay_seqs (struct replay *r, const struct seq *at, size_t n)
       continue;
     bool is_gap = !is_next (&at[k], last);
     int rc = is_gap ? ERR_MISSING : replay_one (r, at[k].name);
+    if (rc == ERR_MISSING && r->is_join)
+      return ERR_BUSY; /* it is finished when what lies before has arrived */
     if (rc == ERR_MISSING) {
       log_warn ("%s never arrived vault=%s snapshot=%s seq=%s: it was not acknowledged and is left "
                 "out with all after it",
@@ -273,7 +290,42 @@ replay_all (struct replay *r)
     rc = worktree_recount (s->tree);
   if (rc == 0 && r->is_removed)
     rc = ERR_MISSING;
-  return rc ? rc : pin_all (r);
+  return rc || r->is_join ? rc : pin_all (r);
+}
+
+static int
+replay (struct replay *r)
+{
+  buf_init (&r->names, 64u << 20);
+  buf_init (&r->grown, 64u << 20);
+  int rc = sealer_new (&r->sealer);
+  if (rc == 0)
+    rc = replay_all (r);
+  sealer_free (r->sealer);
+  buf_release (&r->names);
+  buf_release (&r->grown);
+  pack_table_release (&r->packs);
+  return rc;
+}
+
+int
+snap_replay_part (struct vault *v, const struct snapshot_name *name, const char *part,
+                  struct snap **out)
+{
+  struct snap *s;
+  int rc = snap_new (v, name, &s);
+  if (rc)
+    return rc;
+  snprintf (s->part, sizeof s->part, "%s", part);
+  struct replay r = { .snap = s, .is_join = true };
+  rc = replay (&r);
+  if (rc == 0 && !(r.flags & CHECKPOINT_FINISHED))
+    rc = ERR_BUSY;
+  if (rc)
+    snap_free (s);
+  else
+    *out = s;
+  return rc;
 }
 
 int
@@ -291,24 +343,18 @@ snap_recover (struct vault *v, const struct snapshot_name *name, const char *par
   snprintf (s->part, sizeof s->part, "%s", part);
   snap_enter (s);
   struct replay r = { .snap = s };
-  buf_init (&r.names, 64u << 20);
-  buf_init (&r.grown, 64u << 20);
-  rc = sealer_new (&r.sealer);
-  if (rc == 0)
-    rc = replay_all (&r);
+  rc = replay (&r);
   pipe_unhold (v->pipe);
+  s->is_finished = s->is_finish_sure = s->is_cut = (r.flags & CHECKPOINT_FINISHED) != 0;
   if (rc == 0)
     rc = snap_register (s);
-  sealer_free (r.sealer);
-  buf_release (&r.names);
-  buf_release (&r.grown);
-  pack_table_release (&r.packs);
   if (rc) {
     snap_leave (s);
     snap_free (s);
     return rc;
   }
   s->last_checkpoint = clock_now ();
+  snap_check_late (s);
   lock_take (&s->tree->lock);
   uint64_t files = s->tree->files;
   lock_release (&s->tree->lock);
@@ -338,7 +384,7 @@ is_part_sealed (struct vault *v, const struct snapshot_name *name, const char *p
         && manifest_load (v->region->blob, v->keys, v->name, items[i].name.ts, items[i].digest,
                           true, &m) == 0) {
       for (size_t k = 0; k < m.part_count; k++)
-        found |= strcmp (m.parts[k].id, part) == 0;
+        found |= strcmp (m.parts[k].id, part) == 0 && !m.parts[k].is_missing;
       manifest_release (&m);
     }
   }
@@ -383,40 +429,72 @@ recover_record (struct region *r, const char *record)
 
 /* ---- a part whose state directory is lost (ruling 24) ---- */
 
-/* The part of TS seen in the store; ERR_LIMIT if there are several. */
-static int
-find_part (struct vault *v, const char *ts, char part[17])
+#define ALIVE (600 * NS_PER_S) /* after its last progress a host may still live */
+
+static void
+name_part (struct buf *why, const struct part_seen *p)
 {
-  AUTO_BUF all;
-  buf_init (&all, 64u << 20);
-  int rc = catalog_open_parts (v->region->blob, v->name, &all);
-  size_t n = strlen (ts), found = 0;
-  for (size_t at = 0; rc == 0 && at < all.len; at += strlen ((char *) all.data + at) + 1) {
-    const char *one = (char *) all.data + at;
-    if (strncmp (one, ts, n) != 0 || one[n] != '/' || strlen (one + n + 1) != 16)
+  time_t sec = (time_t) (p->changed / NS_PER_S);
+  struct tm tm;
+  char when[32];
+  strftime (when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", gmtime_r (&sec, &tm));
+  log_info ("a part in the store snapshot=%s part=%s host=%s state=%s last_progress=%s", p->ts,
+            p->id, p->host, part_state_str (p->state), when);
+  if (why)
+    buf_printf (why, "%spart %s of %s (%s, last progress %s)", why->len ? ", " : "", p->id,
+                p->host[0] ? p->host : "an unknown host", part_state_str (p->state), when);
+}
+
+/* The part GIVEN, or else the only one that is in the store and in no sealed snapshot. */
+static int
+find_part (struct vault *v, const struct snapshot_name *name, const char *given, unsigned flags,
+           struct buf *why, char part[17])
+{
+  struct part_seen *all = NULL, *found = NULL;
+  size_t n = 0, count = 0;
+  int rc = vault_open (v);
+  if (rc == 0)
+    rc = parts_list (v, name->ts, "", &all, &n);
+  if (rc == 0)
+    rc = parts_mark_sealed (v, name, all, n);
+  for (size_t i = 0; rc == 0 && i < n; i++) {
+    bool is_it = given ? strcmp (all[i].id, given) == 0
+      : all[i].state != PART_REMOVED && all[i].state != PART_SEALED;
+    if (!is_it)
       continue;
-    log_info ("a part in the store vault=%s snapshot=%s part=%s", v->name, ts, one + n + 1);
-    snprintf (part, 17, "%s", one + n + 1);
-    found++;
+    found = &all[i];
+    count++;
   }
-  return rc ? rc : found == 0 ? ERR_NOENT : found > 1 ? ERR_LIMIT : 0;
+  for (size_t i = 0; count > 1 && i < n; i++)
+    if (all[i].state != PART_REMOVED && all[i].state != PART_SEALED)
+      name_part (why, &all[i]);
+  if (rc == 0)
+    rc = count > 1 ? ERR_LIMIT : count == 0 || found->state == PART_REMOVED ? ERR_NOENT
+      : found->state == PART_SEALED ? ERR_STATE : 0;
+  int64_t now = clock_wall () + v->region->clock_offset;
+  if (rc == 0 && !(flags & ADOPT_FORCE) && now - found->changed < ALIVE) {
+    name_part (why, found);
+    rc = ERR_BUSY;
+  }
+  if (rc == 0)
+    snprintf (part, 17, "%s", found->id);
+  free (all);
+  return rc;
 }
 
 int
-snap_adopt (struct vault *v, const struct snapshot_name *name, const char *part_given)
+snap_adopt (struct vault *v, const struct snapshot_name *name, const char *given, unsigned flags,
+            struct buf *why)
 {
   char part[17];
-  snprintf (part, sizeof part, "%s", part_given ? part_given : "");
   struct snap *s = snap_find (v, name->ts);
   struct catalog_entry e;
   if (s && s->life != LIFE_SEALED)
     return ERR_EXISTS;
   int rc = vault_find (v, name->ts, 0, &e);
-  if (rc != ERR_NOENT)
+  if (rc != ERR_NOENT && (rc || !given)) /* a part that was left out may be wanted still */
     return rc ? rc : ERR_STATE;
-  rc = *part ? 0 : find_part (v, name->ts, part);
-  if (rc == 0 && is_part_sealed (v, name, part))
-    rc = ERR_STATE;
+  rc = find_part (v, name, given, flags, why, part);
   if (rc == 0)
     rc = snap_recover (v, name, part, !name->is_partial, &s);
   if (rc == ERR_MISSING)

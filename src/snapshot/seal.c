@@ -13,7 +13,7 @@
 #include "snapshot/catalog.h"
 #include "snapshot/file.h"
 #include "snapshot/history.h"
-#include "snapshot/snap.h"
+#include "snapshot/join.h"
 #include "snapshot/tree_build.h"
 
 #define RELEASE_WAIT (2 * NS_PER_S) /* for releases still on their way (ruling 13) */
@@ -24,6 +24,7 @@
 
 struct sealing {
   struct snap *snap;
+  struct join join;
   struct tree_built tree;
   struct buf pending;
   uint8_t sha[32];
@@ -46,9 +47,8 @@ name_writers (struct snap *s, char *out, size_t cap)
   }
 }
 
-/* Waits for the last writers to go; with force cuts them off. */
-static int
-end_writing (struct snap *s)
+int
+snap_end_writing (struct snap *s)
 {
   int64_t deadline = clock_now () + RELEASE_WAIT;
   LOCK_SCOPE (&s->lock);
@@ -76,16 +76,49 @@ end_writing (struct snap *s)
 }
 
 static int
-copy_meta (struct snap *s, struct manifest *m)
+copy_meta (struct sealing *x, struct manifest *m)
 {
+  struct snap *s = x->snap;
   LOCK_SCOPE (&s->lock);
   for (size_t i = 0; i < s->meta_count; i++) {
     int rc = manifest_meta_set (m, s->meta[i].key, s->meta[i].value);
     if (rc)
       return rc;
   }
+  for (size_t i = 0; i < x->join.meta_count; i++) {
+    int rc = manifest_meta_set (m, x->join.meta[i].key, x->join.meta[i].value);
+    if (rc)
+      return rc;
+  }
   if (s->parent[0])
     return manifest_meta_set (m, "parent", s->parent);
+  return 0;
+}
+
+/* Our own part first: manifest_is_ours relies on it. */
+static int
+list_parts (struct sealing *x, struct manifest *m)
+{
+  const struct join *j = &x->join;
+  m->parts = calloc (j->count + 1, sizeof *m->parts);
+  if (!m->parts)
+    return ERR_NOMEM;
+  if (x->snap->part[0]) {
+    struct manifest_part *p = &m->parts[m->part_count++];
+    snprintf (p->id, sizeof p->id, "%s", x->snap->part);
+    snprintf (p->host, sizeof p->host, "%s", m->host);
+    snprintf (p->host_id, sizeof p->host_id, "%s", m->host_id);
+  }
+  for (int missing = 0; missing < 2; missing++)
+    for (size_t i = 0; i < j->count; i++) {
+      if (j->parts[i].is_left_out != missing)
+        continue;
+      struct manifest_part *p = &m->parts[m->part_count++];
+      memcpy (p->id, j->parts[i].id, sizeof p->id);
+      memcpy (p->host, j->parts[i].host, sizeof p->host);
+      memcpy (p->host_id, j->parts[i].host_id, sizeof p->host_id);
+      p->is_missing = missing;
+    }
   return 0;
 }
 
@@ -127,24 +160,22 @@ encode_manifest (struct sealing *x, struct buf *json)
   snprintf (m.host, sizeof m.host, "%s", s->mount->host);
   hex_encode (s->mount->host_id, 16, m.host_id);
   snprintf (m.session, sizeof m.session, "%s", pipe_session (s->vault->pipe));
-  m.counts = (struct manifest_counts){ .files = x->tree.files, .dirs = x->tree.dirs,
-                                       .logical = x->tree.logical, .fresh = s->dep.fresh,
-                                       .dedup = s->dep.dedup, .stored = s->dep.stored };
-  struct manifest_part part = { .is_missing = false };
-  snprintf (part.id, sizeof part.id, "%s", s->part);
-  snprintf (part.host, sizeof part.host, "%s", m.host);
-  snprintf (part.host_id, sizeof part.host_id, "%s", m.host_id);
-  m.parts = &part;
-  m.part_count = 1;
-  int rc = copy_meta (s, &m);
+  const struct checkpoint_counts *past = &s->past, *others = &x->join.counts;
+  m.counts = (struct manifest_counts){
+    .files = x->tree.files, .dirs = x->tree.dirs, .logical = x->tree.logical,
+    .fresh = past->fresh + s->dep.fresh + others->fresh,
+    .dedup = past->dedup + s->dep.dedup + others->dedup,
+    .stored = past->stored + s->dep.stored + others->stored };
+  int rc = list_parts (x, &m);
+  if (rc == 0)
+    rc = copy_meta (x, &m);
   if (rc == 0)
     rc = add_newest (s->vault, &m);
   if (rc == 0)
     rc = manifest_encode (&m, json);
   s->counts = m.counts;
-  m.parts = NULL;
   m.packs = NULL;
-  m.part_count = m.pack_count = 0;
+  m.pack_count = 0;
   manifest_release (&m);
   return rc;
 }
@@ -175,20 +206,17 @@ put_pending (struct sealing *x)
   return blob_put (v->region->blob, x->key, x->pending.data, x->pending.len, NULL);
 }
 
-/* Was it made from our part: by an attempt before this one. */
-static bool
-is_ours (struct sealing *x, const struct catalog_item *item)
+/* Was it made by an attempt of ours before this one.  ERR_NOENT: it has gone. */
+static int
+is_ours (struct sealing *x, const struct catalog_item *item, bool *out)
 {
   struct vault *v = x->snap->vault;
   struct manifest m = { 0 };
-  if (manifest_load (v->region->blob, v->keys, v->name, item->name.ts, item->digest,
-                     item->is_sealed, &m) != 0)
-    return false;
-  bool found = false;
-  for (size_t k = 0; k < m.part_count; k++)
-    found |= strcmp (m.parts[k].id, x->snap->part) == 0;
+  int rc = manifest_load (v->region->blob, v->keys, v->name, item->name.ts, item->digest,
+                          item->is_sealed, &m);
+  *out = rc == 0 && manifest_is_ours (&m, x->snap);
   manifest_release (&m);
-  return found;
+  return rc == ERR_MISSING && !item->is_sealed ? ERR_NOENT : 0; /* damaged: not ours */
 }
 
 /* What an attempt before this one left.  A `.sealed` whose put was not answered is the seal. */
@@ -211,6 +239,15 @@ meet_ours (struct sealing *x, const struct catalog_item *item)
   return 0;
 }
 
+static void
+say_taken (struct snap *s, bool is_sealed)
+{
+  LOCK_SCOPE (&s->lock);
+  if (!s->is_left_out)
+    snprintf (s->error_text, sizeof s->error_text, "another host %s",
+              is_sealed ? "has sealed a snapshot of this name" : "seals it at this moment");
+}
+
 /* Nobody else has the same instant (ruling 3): after our .pending is there, either we see theirs or
  * they ours. */
 static int
@@ -225,10 +262,15 @@ check_alone (struct sealing *x)
   for (size_t i = 0; rc == 0 && !x->is_over && i < n; i++) {
     if (strcmp (items[i].digest, x->digest) == 0)
       continue;
-    if (is_ours (x, &items[i]))
+    bool ours;
+    if (is_ours (x, &items[i], &ours) == ERR_NOENT)
+      continue; /* withdrawn since the listing */
+    if (ours)
       rc = meet_ours (x, &items[i]);
     else if (x->pending.len || items[i].is_sealed)
       rc = ERR_EXISTS;
+    if (rc)
+      say_taken (s, items[i].is_sealed);
     if (rc)
       log_err ("another session seals or has sealed this snapshot vault=%s snapshot=%s digest=%s: "
                "this one stays open under its name; rename or remove it", s->vault->name,
@@ -333,13 +375,35 @@ put_sealed (struct sealing *x)
   return rc;
 }
 
+/* A finished part may have been joined by others: then it is sealed, under their label. */
+static int
+check_joined (struct sealing *x)
+{
+  struct snap *s = x->snap;
+  struct part_fate f;
+  int rc = part_fate (s, &f);
+  if (rc || f.fate != FATE_JOINED)
+    return rc;
+  snprintf (x->digest, sizeof x->digest, "%s", f.digest);
+  x->is_over = true;
+  LOCK_SCOPE (&s->lock);
+  s->final = f.name;
+  s->final.label = s->final.ts + (f.name.label - f.name.ts);
+  s->counts = f.counts;
+  return 0;
+}
+
 static int
 steps (struct sealing *x)
 {
   struct snap *s = x->snap;
   struct vault *v = s->vault;
-  int rc = end_writing (s);
-  if (rc == 0)
+  int rc = s->is_finished ? check_joined (x) : 0;
+  if (rc == 0 && !x->is_over)
+    rc = join_gather (s, &x->join);
+  if (rc == 0 && !x->is_over)
+    rc = snap_end_writing (s);
+  if (rc == 0 && !x->is_over)
     rc = check_alone (x);
   if (rc == 0 && x->is_over)
     return 0;
@@ -348,13 +412,17 @@ steps (struct sealing *x)
   if (rc == 0)
     rc = snap_merge_packs (s);
   if (rc == 0)
-    rc = tree_build (s, &x->tree);
+    rc = join_merge (s, &x->join);
+  if (rc == 0)
+    rc = tree_build (s, x->join.tree ? x->join.tree : s->tree, &x->tree);
   if (rc == 0)
     rc = pipe_put_index (v->pipe);
   if (rc == 0)
     rc = put_pending (x);
   if (rc == 0)
     rc = check_alone (x);
+  if (rc == 0)
+    rc = join_recheck (s, &x->join);
   if (rc == 0)
     rc = check_packs (x);
   if (rc == 0)
@@ -364,12 +432,33 @@ steps (struct sealing *x)
   return rc;
 }
 
+static void
+end_run (struct snap *s, int rc, bool is_sealed)
+{
+  LOCK_SCOPE (&s->lock);
+  s->seal_result = rc;
+  s->seal_ended = clock_now ();
+  s->life = is_sealed ? LIFE_SEALED : LIFE_OPEN;
+  s->is_cut = is_sealed || s->doubtful[0] || s->is_finished;
+  s->sealed_at = is_sealed ? clock_wall () : 0;
+  pthread_cond_broadcast (&s->changed);
+}
+
 void
 snap_seal_run (struct snap *s)
 {
+  if (s->seal_flags & (SEAL_PART | SEAL_REOPEN)) {
+    end_run (s, snap_finish_run (s), false);
+    snap_look_start (s);
+    return;
+  }
   int64_t begun = clock_now ();
   struct sealing x = { .snap = s };
   buf_init (&x.pending, MANIFEST_MAX_BYTES);
+  if (s->is_joiner) {
+    snap_enter (s);
+    pipe_unhold (s->vault->pipe); /* nothing of others is pinned, nor deduplicated against */
+  }
   int rc = steps (&x);
   if (rc == 0) {
     vault_add_sealed (s->vault, s->final.ts, x.digest, clock_wall ());
@@ -389,18 +478,15 @@ snap_seal_run (struct snap *s)
     lock_release (&s->lock);
     log_err ("not sealed vault=%s snapshot=%s err=\"%s\"%s%s", s->vault->name, s->final.ts,
              err_str (rc), why[0] ? ": " : "", why);
+    if (s->is_joiner)
+      snap_leave (s);
   }
   if (rc == 0 || strcmp (s->seal_how, "idle") != 0) /* that is tried again every few seconds */
     history_seal (s, rc, begun);
   buf_release (&x.pending);
   tree_built_release (&x.tree);
-  lock_take (&s->lock);
-  s->seal_result = rc;
-  s->life = rc == 0 ? LIFE_SEALED : LIFE_OPEN;
-  s->is_cut = rc == 0 || s->doubtful[0];
-  s->sealed_at = rc == 0 ? clock_wall () : 0;
-  pthread_cond_broadcast (&s->changed);
-  lock_release (&s->lock);
+  join_release (&x.join);
+  end_run (s, rc, rc == 0);
   if (rc == 0) {
     mount_kick (s->mount);
     struct sealed *tree; /* so that `latest` and a look at it need no network */

@@ -47,7 +47,8 @@ snap_find (struct vault *v, const char *ts)
   LOCK_SCOPE (&m->lock);
   for (uint32_t i = m->snap_count; i-- > 0;) {
     struct snap *s = m->snaps[i];
-    if (s && s->vault == v && s->life != LIFE_GONE && strcmp (s->name.ts, ts) == 0)
+    if (s && s->vault == v && s->life != LIFE_GONE && !s->is_joiner
+        && strcmp (s->name.ts, ts) == 0)
       return s;
   }
   return NULL;
@@ -105,6 +106,8 @@ snap_new (struct vault *v, const struct snapshot_name *name, struct snap **out)
   s->created = clock_wall ();
   s->resumes = RESUMES_NOTHING;
   buf_init (&s->undone, CHANGELOG_MAX);
+  s->is_late = true; /* until it is known better */
+  s->looked = clock_now ();
   lock_init (&s->lock, LOCK_SNAPSHOT, "snapshot");
   lock_cond_init (&s->changed);
   int rc = worktree_new (m->scratch, &s->tree);
@@ -129,6 +132,7 @@ snap_free (struct snap *s)
   free (s->meta);
   free (s->pinned_trees);
   buf_release (&s->undone);
+  free (s->without);
   lock_destroy (&s->lock);
   pthread_cond_destroy (&s->changed);
   free (s);
@@ -142,7 +146,7 @@ snap_register (struct snap *s)
   for (uint32_t i = 0; i < m->snap_count; i++) {
     struct snap *o = m->snaps[i];
     if (o && o->vault == s->vault && o->life != LIFE_GONE && o->life != LIFE_SEALED
-        && strcmp (o->name.ts, s->name.ts) == 0)
+        && o->is_joiner == s->is_joiner && strcmp (o->name.ts, s->name.ts) == 0)
       return ERR_EXISTS;
   }
   if (m->snap_count == m->snap_cap) {
@@ -382,10 +386,13 @@ begin_run (struct pool_job *job)
   vault_seed_index (rest, rc == 0 ? parent : NULL);
   vault_load_rest (rest);
   pipe_unhold (v->pipe);
-  LOCK_SCOPE (&s->lock);
+  lock_take (&s->lock);
   s->is_pinning = false;
   s->is_pinned = rc == 0;
   pthread_cond_broadcast (&s->changed);
+  lock_release (&s->lock);
+  if (s->seq)
+    snap_check_late (s);
 }
 
 int
@@ -475,13 +482,24 @@ seal_run (struct pool_job *job)
   snap_seal_run (s);
 }
 
+#define KINDS (SEAL_PART | SEAL_REOPEN)
+
 int
-snap_seal_start (struct snap *s, unsigned flags, const char *how)
+snap_seal_start (struct snap *s, unsigned flags, const char *how, const char *without)
 {
+  AUTO_STR list = without && *without ? strdup (without) : NULL;
+  if (without && *without && !list)
+    return ERR_NOMEM;
   lock_take (&s->lock);
   int rc = s->life == LIFE_SEALED ? ERR_STATE : s->life == LIFE_GONE ? ERR_NOENT : 0;
+  if (s->life == LIFE_SEALING && (s->seal_flags & KINDS) != (flags & KINDS))
+    rc = ERR_BUSY;
   bool is_mine = rc == 0 && s->life == LIFE_OPEN;
   if (is_mine) {
+    free (s->without);
+    s->without = STEAL (list);
+    if (!s->error && !s->is_left_out)
+      s->error_text[0] = 0; /* of an attempt before */
     s->life = LIFE_SEALING;
     s->seal_flags = flags;
     s->seal_result = ERR_AGAIN;

@@ -25,9 +25,14 @@ void snap_free (struct snap *s);
 int snap_recover (struct vault *v, const struct snapshot_name *name, const char *part,
                   bool is_direct,
                   struct snap **out) WARN_UNUSED;
-/* Takes over PART (NULL: the only one) of an open snapshot from its checkpoints.  ERR_NOENT;
- * ERR_LIMIT: several, which the log names; ERR_EXISTS: open here; ERR_STATE: sealed. */
-int snap_adopt (struct vault *v, const struct snapshot_name *name, const char *part) WARN_UNUSED;
+/* A finished PART of another host, replayed into a snapshot that nobody sees (snap_free).
+ * ERR_BUSY: it is not finished. */
+int snap_replay_part (struct vault *v, const struct snapshot_name *name, const char *part,
+                      struct snap **out) WARN_UNUSED;
+/* Takes over PART (NULL: the only one) of an open snapshot from its checkpoints; errors as
+ * mount_adopt. */
+int snap_adopt (struct vault *v, const struct snapshot_name *name, const char *part, unsigned flags,
+                struct buf *why) WARN_UNUSED;
 /* All parts of R that this host's state directory knows of. */
 void snap_recover_all (struct region *r);
 /* The snapshot's directory was removed while empty. */
@@ -41,8 +46,10 @@ int snap_pin_tree (struct snap *s, struct sealed *t) WARN_UNUSED;
 int snap_wait_begun (struct snap *s) WARN_UNUSED;
 bool snap_has_pinned (struct snap *s, const struct sealed *t);
 
-/* Asks for the seal; the worker does it.  RESULT by snap->seal_result. */
-int snap_seal_start (struct snap *s, unsigned flags, const char *how) WARN_UNUSED;
+/* Asks for the seal; the worker does it.  RESULT by snap->seal_result.  ERR_BUSY: one of another
+ * kind is under way.  WITHOUT as for mount_seal_start. */
+int snap_seal_start (struct snap *s, unsigned flags, const char *how,
+                     const char *without) WARN_UNUSED;
 /* Waits until the seal is over: its result, or ERR_AGAIN after TIMEOUT. */
 int snap_seal_wait (struct snap *s, int64_t timeout_ns) WARN_UNUSED;
 
@@ -51,6 +58,9 @@ int snap_seal_wait (struct snap *s, int64_t timeout_ns) WARN_UNUSED;
  * it has ended.  After an error too *out is to be undone, unless it is NULL. */
 #define CHECKPOINT_NAME_MAX 24
 #define RESUMES_NOTHING UINT32_MAX
+/* The plain bytes of one checkpoint. */
+int checkpoint_load (struct vault *v, const char *ts, const char *part, const char *seq,
+                     struct sealer *sealer, struct buf *plain) WARN_UNUSED;
 struct checkpoint;
 int checkpoint_build (struct snap *s, unsigned flags, unsigned slot,
                       struct checkpoint **out) WARN_UNUSED;
@@ -106,6 +116,18 @@ void snap_enter (struct snap *s);
 void snap_leave (struct snap *s);
 int snap_prove_pins (struct snap *s, const struct pack_table *packs) WARN_UNUSED;
 
+/* The snapshot by which this host, having no part of NAME, joins those of others. */
+int snap_joiner (struct vault *v, const struct snapshot_name *name, struct snap **out) WARN_UNUSED;
+/* finish.c: SEAL_PART and SEAL_REOPEN. */
+int snap_finish_run (struct snap *s) WARN_UNUSED;
+/* After its first checkpoint: is a seal under way that may not have seen it? */
+void snap_check_late (struct snap *s);
+/* Another host may have sealed it: in the background. */
+void snap_look_start (struct snap *s);
+/* A listing of V showed what is sealed: perhaps by another host, of an instant open here. */
+void snap_look_at_open (struct vault *v);
+/* seal.c: waits for the last writers to go; with SEAL_FORCE cuts them off. */
+int snap_end_writing (struct snap *s) WARN_UNUSED;
 /* seal.c */
 void snap_seal_run (struct snap *s);
 void snap_sealed_over (struct snap *s);

@@ -112,6 +112,11 @@ struct vault {
   _Atomic bool is_unmarked;      /* made here, and the store does not show it yet (vault_mark) */
   unsigned open_snaps;
   int64_t session_wall, session_mono; /* when the session of the index began */
+  /* parts of other hosts as they were seen last (parts.c) */
+  struct part_seen *others;
+  size_t other_count;
+  int64_t others_listed;         /* clock_now; 0 never */
+  bool is_listing_others;
   /* packs of others pinned while any snapshot is open (doc/decisions) */
   struct pack_table pins;
 };
@@ -168,6 +173,17 @@ struct snap {
   unsigned seal_flags;
   int seal_result;
   const char *seal_how; /* rename, command, idle, force */
+  char *without;        /* hosts and parts to leave out, or NULL */
+  int64_t seal_ended;   /* clock_now */
+  /* parts (ruling 24) */
+  bool is_joiner;       /* no part: only joins those of others; seen by nobody but status */
+  _Atomic bool is_finished; /* writes get EROFS: others may join it */
+  _Atomic bool is_finish_sure; /* ... and the checkpoint that says so is known to be in the store */
+  _Atomic bool is_late; /* a seal may be under way that does not know of this part */
+  bool is_left_out;     /* error_text says of what */
+  _Atomic int64_t looked; /* clock_now: for its snapshot, sealed by others */
+  size_t siblings;      /* sealed ones of this instant when it was looked at */
+  struct checkpoint_counts past; /* of sessions before this one */
   struct manifest_meta *meta;
   size_t meta_count;
   char parent[SNAPSHOT_TS_MAX];

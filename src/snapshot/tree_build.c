@@ -256,7 +256,7 @@ static int
 locked_row (struct builder *b, uint64_t ino, const uint8_t *name, size_t n, uint64_t first,
             uint64_t count)
 {
-  struct worktree *t = b->snap->tree;
+  struct worktree *t = b->tree;
   LOCK_SCOPE (&t->lock);
   struct inode *i;
   int rc = inode_get_locked (t, ino, &i);
@@ -269,7 +269,7 @@ locked_row (struct builder *b, uint64_t ino, const uint8_t *name, size_t n, uint
 
 /* Calls FN for every entry of DIR in order. */
 static int
-each_entry (struct snap *s, uint64_t dir,
+each_entry (struct worktree *t, uint64_t dir,
             int (*fn) (void *ctx, uint64_t ino, int kind, const uint8_t *name, size_t n),
             void *ctx)
 {
@@ -279,7 +279,7 @@ each_entry (struct snap *s, uint64_t dir,
   buf_init (&list, 1 << 20);
   for (;;) {
     buf_reset (&list);
-    int rc = worktree_list (s->tree, dir, after, after_len, LIST_STEP, &list);
+    int rc = worktree_list (t, dir, after, after_len, LIST_STEP, &list);
     if (rc)
       return rc;
     if (list.len == 0)
@@ -341,7 +341,7 @@ push_dir (struct builder *b, struct frame_dir **stack, size_t *depth, size_t *ca
   }
   struct counting c = { .b = b };
   buf_init (&c.subdirs, 256u << 20);
-  int rc = each_entry (b->snap, ino, count_entry, &c);
+  int rc = each_entry (b->tree, ino, count_entry, &c);
   if (rc) {
     buf_release (&c.subdirs);
     return rc;
@@ -420,7 +420,7 @@ emit_rows (struct builder *b)
       return ERR_STATE;
     struct emitting e = { .b = b, .base = b->row + children };
     buf_init (&e.subdirs, 256u << 20);
-    rc = each_entry (b->snap, dir, emit_entry, &e);
+    rc = each_entry (b->tree, dir, emit_entry, &e);
     /* reversed: the first comes off the stack first */
     for (size_t k = e.subdirs.len; k >= 8; k -= 8)
       buf_put (&stack, e.subdirs.data + k - 8, 8);
@@ -543,10 +543,10 @@ finish (struct builder *b)
 }
 
 int
-tree_build (struct snap *s, struct tree_built *out)
+tree_build (struct snap *s, struct worktree *tree, struct tree_built *out)
 {
   *out = (struct tree_built){ 0 };
-  struct builder b = { .snap = s, .out = out };
+  struct builder b = { .snap = s, .tree = tree, .out = out };
   lock_init (&b.lock, LOCK_SEALED, "tree builder");
   buf_init (&b.rows, TREE_PAGE_MAX);
   uint64_t ticket = pipe_close_packs (s->vault->pipe, false);

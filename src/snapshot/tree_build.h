@@ -21,7 +21,8 @@ struct tree_built {
   size_t number_count;
   uint64_t files, dirs, logical;
 };
-int tree_build (struct snap *s, struct tree_built *out) WARN_UNUSED;
+/* TREE through the session of S: its own tree, or that of all parts (join.h). */
+int tree_build (struct snap *s, struct worktree *tree, struct tree_built *out) WARN_UNUSED;
 void tree_built_release (struct tree_built *b);
 
 #endif

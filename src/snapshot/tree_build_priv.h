@@ -23,7 +23,8 @@ struct page_done {
 };
 
 struct builder {
-  struct snap *snap;
+  struct snap *snap;     /* whose session sends */
+  struct worktree *tree; /* what is built: its own, or that of all parts */
   struct tree_built *out;
   struct lock lock; /* slots */
   struct chunk_ref *slots;

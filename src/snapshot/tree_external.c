@@ -19,7 +19,7 @@ is_long (const struct inode *i)
 int
 external_note (struct builder *b, uint64_t ino)
 {
-  struct worktree *t = b->snap->tree;
+  struct worktree *t = b->tree;
   uint64_t known;
   LOCK_SCOPE (&t->lock);
   struct inode *i;
@@ -121,7 +121,7 @@ build_leaves (struct builder *b, struct external *x)
   l->b = b;
   l->x = x;
   l->page.extents = l->extents;
-  struct worktree *t = b->snap->tree;
+  struct worktree *t = b->tree;
   lock_take (&t->lock);
   struct inode *i;
   int rc = inode_get_locked (t, x->ino, &i);

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "snapshot/catalog.h"
 #include "snapshot/seen.h"
+#include "snapshot/snap.h"
 
 /* ---- block cache hooks ---- */
 
@@ -109,6 +110,7 @@ vault_free (struct vault *v)
   }
   vault_keys_free (v->keys);
   free (v->entries);
+  free (v->others);
   pack_table_release (&v->pins);
   lock_destroy (&v->lock);
   pthread_cond_destroy (&v->changed);
@@ -388,6 +390,8 @@ list_now (struct vault *v, const char *ts_prefix)
   pthread_cond_broadcast (&v->changed);
   lock_release (&v->lock);
   free (items);
+  if (rc == 0)
+    snap_look_at_open (v);
   return rc;
 }
 
@@ -422,6 +426,16 @@ list_soon_locked (struct vault *v, const char *ts)
   j->job.run = list_run;
   snprintf (j->ts, sizeof j->ts, "%s", ts);
   pool_submit (v->region->mount->askers, &j->job);
+}
+
+void
+vault_look (struct snap *s)
+{
+  char instant[17];
+  snprintf (instant, sizeof instant, "%.16s", s->name.ts);
+  s->looked = clock_now ();
+  LOCK_SCOPE (&s->vault->lock);
+  list_soon_locked (s->vault, instant);
 }
 
 int

@@ -40,6 +40,8 @@ void vault_add_sealed (struct vault *v, const char *ts, const char *digest, int6
 /* The loaded tree of a sealed snapshot, with a number.  Waits for the network, or
  * ERR_WOULDBLOCK. */
 int vault_tree (struct vault *v, const char *ts, unsigned flags, struct sealed **out) WARN_UNUSED;
+/* Has the sealed snapshots of the instant of S listed: in the background. */
+void vault_look (struct snap *s);
 /* Brings the store's deltas into the dedup index.  Where they are many, *REST is left to do (else
  * NULL): first the parent's extents (NULL: none), then, in the background, the deltas.  Errors are
  * logged; a chunk can be placed whatever they are. */

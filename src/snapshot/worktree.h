@@ -119,6 +119,17 @@ int worktree_replay_entry (struct worktree *t, uint64_t dir, const uint8_t *name
 int worktree_replay_removed (struct worktree *t, uint64_t ino) WARN_UNUSED;
 int worktree_recount (struct worktree *t) WARN_UNUSED;
 
+/* worktree_copy.c, for the join: all that is only in memory goes to the database. */
+int worktree_flush (struct worktree *t) WARN_UNUSED;
+/* The node INO of FROM, which nobody changes, with its extents becomes the node AS of TO.  Pack
+ * numbers are the index's: both trees are of one vault.  Nothing, if AS is there already. */
+int worktree_copy_node (struct worktree *from, uint64_t ino, struct worktree *to,
+                        uint64_t as) WARN_UNUSED;
+/* NAME in directory DIR, for a node of KIND; IS_NEW_IN_OLD: the directory's own row does not count
+ * it yet. */
+int worktree_copy_name (struct worktree *to, uint64_t dir, const void *name, size_t n, uint64_t ino,
+                        int kind, bool is_new_in_old) WARN_UNUSED;
+
 struct node_time time_now (void);
 static inline struct node_attr
 node_attr_of (enum node_kind kind, uint16_t mode, uint32_t uid, uint32_t gid)

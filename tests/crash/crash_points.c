@@ -278,7 +278,7 @@ check_resumed (struct run *r, struct host *h, struct blob *store, struct jsnap *
   snprintf (path, sizeof path, "r/%s.partial", s->path);
   if (do_lookup (h, s->path, &st) == 0)
     return; /* sealed */
-  int rc = adopt ? mount_adopt (h->m, path) : 0;
+  int rc = adopt ? mount_adopt (h->m, path, ADOPT_FORCE, NULL) : 0;
   if (rc == 0)
     rc = do_lookup (h, path + 2, &st);
   if (rc == ERR_NOENT && !has_durable (s))
@@ -299,7 +299,7 @@ check_resumed (struct run *r, struct host *h, struct blob *store, struct jsnap *
   struct blob *copy = world_store (r->world, store);
   host_up (r->world, copy, NULL, "", &again);
   snprintf (path, sizeof path, "r/%s.partial", s->path);
-  MUST (mount_adopt (again.m, path));
+  MUST (mount_adopt (again.m, path, ADOPT_FORCE, NULL));
   journal_check_open (&again, s);
   MUST (do_seal (&again, path + 2));
   journal_check_sealed (&again, s);

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Programs that drive the snapshot layer without FUSE, over stores that die.
-crash_tests = tests/crash/collector tests/crash/crash_points tests/crash/overlap
+crash_tests = tests/crash/collector tests/crash/crash_points tests/crash/join_points \
+	tests/crash/overlap
 check_PROGRAMS += $(crash_tests)
 TESTS += $(crash_tests)
 crash_world = %D%/world.c %D%/world.h %D%/journal.c
@@ -17,3 +18,7 @@ tests_crash_collector_LDADD = libsnapshot.la
 tests_crash_overlap_SOURCES = %D%/overlap.c $(crash_world)
 tests_crash_overlap_CFLAGS = $(crash_cflags)
 tests_crash_overlap_LDADD = libsnapshot.la
+
+tests_crash_join_points_SOURCES = %D%/join_points.c $(crash_world)
+tests_crash_join_points_CFLAGS = $(crash_cflags)
+tests_crash_join_points_LDADD = libsnapshot.la

@@ -112,7 +112,7 @@ check_all (struct blob *store, struct writer *w, bool is_begun)
 {
   struct host h;
   host_up (&world, store, NULL, "", &h);
-  int rc = mount_adopt (h.m, "r/" T ".partial");
+  int rc = mount_adopt (h.m, "r/" T ".partial", ADOPT_FORCE, NULL);
   bool any = false;
   for (unsigned i = 0; i < THREADS; i++)
     any |= w[i].acknowledged != 0;
@@ -194,7 +194,7 @@ gap (unsigned missing)
   MUST (blob_head (store, key, &info));
   MUST (blob_delete (store, keys, 1));
   host_up (&world, store, NULL, "", &h);
-  int rc = mount_adopt (h.m, "r/" T ".partial");
+  int rc = mount_adopt (h.m, "r/" T ".partial", ADOPT_FORCE, NULL);
   if (rc != (missing == 1 ? ERR_NOENT : 0))
     DIE ("recovered: %s", err_str (rc));
   for (unsigned k = 3; k <= 5 && missing > 1; k++) {
@@ -276,7 +276,7 @@ beside_a_writer (void)
   host_kill (&h);
   host_forget (&killed);
   host_up (&world, store, NULL, "", &h);
-  MUST (mount_adopt (h.m, "r/" T ".partial"));
+  MUST (mount_adopt (h.m, "r/" T ".partial", ADOPT_FORCE, NULL));
   AUTO_BUF got;
   buf_init (&got, 2 * BLOCKS * BLOCK);
   MUST (do_read (&h, T ".partial/t.ibd", &got));

@@ -349,6 +349,43 @@ do_seal (struct host *h, const char *path)
   return do_rename (h, path, to);
 }
 
+bool
+do_info (struct host *h, const char *path, struct snapshot_info *out)
+{
+  struct snapshot_info *list;
+  size_t n, len = strcspn (path, ".");
+  bool found = false;
+  MUST (mount_snapshots (h->m, &list, &n));
+  for (size_t i = 0; i < n; i++) {
+    char name[300];
+    snprintf (name, sizeof name, "%s/%s", list[i].vault, list[i].name);
+    if (strncmp (name, path, len) == 0 && (!name[len] || name[len] == '.')
+        && list[i].state != SNAP_REMOVED) {
+      *out = list[i];
+      found = true;
+    }
+  }
+  free (list);
+  return found;
+}
+
+int
+do_order (struct host *h, const char *path, unsigned flags, const char *without)
+{
+  struct snapshot_info info;
+  char full[512];
+  snprintf (full, sizeof full, "r/%s", path);
+  int rc = mount_seal_start (h->m, full, flags, without);
+  if (rc)
+    return rc;
+  do {
+    clock_sleep (2 * NS_PER_MS);
+    if (!do_info (h, path, &info))
+      DIE ("%s is not known any more", path);
+  } while (info.state == SNAP_SEALING);
+  return info.state == SNAP_SEALED ? 0 : info.error;
+}
+
 int
 do_read (struct host *h, const char *path, struct buf *out)
 {

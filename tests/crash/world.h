@@ -71,6 +71,10 @@ int do_link (struct host *h, const char *from, const char *to);
 int do_copy (struct host *h, const char *from, const char *to);
 int do_fsync (struct host *h, const char *path);
 int do_seal (struct host *h, const char *path); /* waits for its end */
+/* By command: orders the seal (enum seal_flag) and waits for its end. */
+int do_order (struct host *h, const char *path, unsigned flags, const char *without);
+/* What the mount says of "db/<ts>[.partial]"; false: nothing. */
+bool do_info (struct host *h, const char *path, struct snapshot_info *out);
 /* The file's bytes; ERR_NOENT. */
 int do_read (struct host *h, const char *path, struct buf *out);
 int do_lookup (struct host *h, const char *path, struct node_stat *out);

@@ -11,6 +11,8 @@
 
 #include "world.h"
 
+#include <unistd.h>
+
 #include "base/clock.h"
 #include "base/log.h"
 #include "snapshot/names.h"
@@ -153,7 +155,14 @@ test_two_sealers (void **state)
   is (do_mkdir (&b, T ".partial"), 0);
   is (do_write (&a, T ".partial/x", 0, "from a", 6), 0);
   is (do_write (&b, T ".partial/x", 0, "from b", 6), 0);
-  is (do_seal (&a, T ".partial"), 0);
+  is (do_fsync (&b, T ".partial"), 0);
+  is (do_seal (&a, T ".partial"), ERR_BUSY); /* the part of b is not finished */
+  char name[100] = "";
+  gethostname (name, sizeof name - 1);
+  is (mount_seal_start (a.m, "r/" T ".partial", 0, name), 0); /* both are of this name */
+  struct node_stat st;
+  for (int i = 0; i < 1000 && do_lookup (&a, T, &st) != 0; i++)
+    clock_sleep (10 * NS_PER_MS);
   is (do_seal (&b, T ".partial"), ERR_EXISTS);
   host_kill (&b);
   host_forget (&b);
@@ -162,7 +171,7 @@ test_two_sealers (void **state)
   buf_init (&got, 100);
   is (do_read (&b, T "/x", &got), 0);
   assert_memory_equal (got.data, "from a", 6);
-  is (mount_adopt (b.m, "r/" T), ERR_STATE);
+  is (mount_adopt (b.m, "r/" T, ADOPT_FORCE, NULL), ERR_STATE);
   host_down (&b);
   host_forget (&b);
   end (&a, store);
