@@ -12,7 +12,8 @@
 #define LOG_MODULE "fs"
 #include "base/log.h"
 
-#define TICK_NS (200 * NS_PER_MS) /* how late a stop or an interrupt of the first is noticed */
+/* How late a stop or an interrupt of the first is noticed, and that another may go before it. */
+#define TICK_NS (20 * NS_PER_MS)
 
 struct held_write {
   struct answer answer; /* first */
@@ -31,6 +32,7 @@ struct held {
   pthread_t thread;
   struct lock lock;
   pthread_cond_t wake;
+  size_t passed_over; /* owned by thread: since one was served */
   /* guarded by lock */
   struct held_write *head, *tail;
   size_t count;
@@ -164,7 +166,9 @@ serve_one (struct held *h, struct held_write *w, bool *is_first)
   if (answer_is_taken (&w->answer))
     return false;
   int64_t left = w->deadline - clock_now ();
-  int rc = left <= 0 ? ERR_AGAIN : mount_admit (h->fs->mount, left < TICK_NS ? left : TICK_NS);
+  int rc = left <= 0 ? ERR_AGAIN : 0;
+  if (rc == 0 && !mount_may_write (h->fs->mount, w->r.file))
+    rc = mount_admit (h->fs->mount, left < TICK_NS ? left : TICK_NS);
   if (rc == ERR_AGAIN && clock_now () < w->deadline)
     return true;
   if (rc == ERR_AGAIN)
@@ -179,6 +183,19 @@ serve_one (struct held *h, struct held_write *w, bool *is_first)
   return false;
 }
 
+/* Who may write although there is no room goes first (he makes some); once round the queue. */
+static bool
+is_passed_over (struct held *h, struct held_write *w)
+{
+  if (h->passed_over >= held_count (h) || answer_is_taken (&w->answer)
+      || mount_may_write (h->fs->mount, w->r.file)) {
+    h->passed_over = 0;
+    return false;
+  }
+  h->passed_over++;
+  return true;
+}
+
 static void *
 serve (void *arg)
 {
@@ -187,6 +204,10 @@ serve (void *arg)
   bool is_stopping, is_first;
   struct held_write *w;
   while ((w = take_first (h, &is_stopping))) {
+    if (!is_stopping && is_passed_over (h, w)) {
+      put_back (h, w, false);
+      continue;
+    }
     if (is_stopping && answer_take (&w->answer))
       answer_now (w);
     if (!is_stopping && serve_one (h, w, &is_first))

@@ -2,10 +2,11 @@
 /* held - writes whose answer is kept back (back-pressure, ruling 11).
  *
  * When the store is behind, mount_write takes a part of a request and asks for it to be held.  One
- * thread then asks mount_admit for each in turn; who is admitted has his next part taken and stands
- * in line again, until all of it is taken and the whole count is answered: programs take a short
- * count on a file for a full disk.  Only where the kernel has a request timeout is a count cut
- * short, at half of it.
+ * thread then asks mount_admit for each in turn, but those first that may write all the same
+ * (mount_may_write: their stream owns a lane, and the others wait for the end of its run).  Who is
+ * admitted has his next part taken and stands in line again, until all of it is taken and the whole
+ * count is answered: programs take a short count on a file for a full disk.  Only where the kernel
+ * has a request timeout is a count cut short, at half of it.
  *
  * An interrupt answers at once with what has been taken.  What waits longer than the write timeout
  * gets EIO and the file a sticky error (mount_write_expired).  held_free answers all that is left.

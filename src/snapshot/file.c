@@ -262,7 +262,7 @@ stream_append (struct snap *s, struct inode *i, struct filedata *d, const uint8_
     memcpy (c->data + c->len, p, k);
     c->crc = crc32c (c->crc, p, k);
     c->len += (uint32_t) k;
-    c->stream = i->ino;
+    c->stream = filedata_stream (i);
     p += k;
     n -= k;
     if (is_cut) {
@@ -345,10 +345,14 @@ void
 filedata_close (struct snap *s, struct inode *i)
 {
   lock_take (&i->data_lock);
-  int rc = i->data ? window_flush (s, i, i->data) : 0;
-  if (rc == 0 && i->data)
-    rc = push_cur (s, i, i->data);
+  struct filedata *d = i->data;
+  int rc = d ? window_flush (s, i, d) : 0;
+  if (rc == 0 && d) {
+    end_in_order (d);
+    rc = push_cur (s, i, d);
+  }
   lock_release (&i->data_lock);
+  pipe_end_stream (s->vault->pipe, filedata_stream (i));
   if (rc)
     snap_fail (s, rc, "the end of a file could not be stored");
 }
@@ -538,8 +542,10 @@ filedata_push (struct snap *s, struct inode *i)
   int rc = d ? d->error : 0;
   if (d && rc == 0)
     rc = window_flush (s, i, d);
-  if (d && rc == 0)
+  if (d && rc == 0) {
+    end_in_order (d);
     rc = push_cur (s, i, d);
+  }
   bool is_pages = d && d->class == CLASS_PAGES;
   uint64_t off = 0, start = 0, end = 0;
   while (rc == 0 && i->data && i->data->overlay

@@ -18,6 +18,13 @@ int filedata_write (struct snap *s, struct inode *i, uint64_t off, const uint8_t
                     size_t n) WARN_UNUSED;
 /* The last writer closed: the stream's tail is pushed. */
 void filedata_close (struct snap *s, struct inode *i);
+/* What its chunks are for the pipeline (pipe_chunk.stream).  Two snapshots of a vault may have the
+ * same number for an inode; their addresses differ. */
+static inline uint64_t
+filedata_stream (const struct inode *i)
+{
+  return (uint64_t) (uintptr_t) i;
+}
 int filedata_error (struct inode *i);
 void filedata_fail (struct inode *i, int rc);
 int filedata_truncate (struct snap *s, struct inode *i, uint64_t size) WARN_UNUSED;

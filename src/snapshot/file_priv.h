@@ -5,6 +5,8 @@
 
 #include "snapshot/file.h"
 
+#define SMALL_FILE (128u << 10)
+
 struct flying {
   struct flying *next;
   struct pipe_chunk *chunk;
@@ -75,5 +77,16 @@ int window_drain (struct snap *s, struct inode *i, struct filedata *d) WARN_UNUS
 /* All of it goes where it belongs. */
 int window_flush (struct snap *s, struct inode *i, struct filedata *d) WARN_UNUSED;
 void window_drop (struct snap *s, struct filedata *d);
+
+/* The chunk at hand is the last one, for now.  What is a small file as a whole lies beside others,
+ * in the order of closing. */
+static inline void
+end_in_order (struct filedata *d)
+{
+  if (d->cur && d->cur_off == 0 && d->cur->len <= SMALL_FILE)
+    d->cur->stream = PIPE_SMALL_FILES;
+  else if (d->cur)
+    d->cur->is_last = true;
+}
 
 #endif

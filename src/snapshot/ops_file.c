@@ -220,6 +220,13 @@ mount_read_pinned (struct mount *m, struct file *f, uint64_t off, size_t len, un
   return f->sf ? sealed_file_pin (f->sf, off, len, flags, out) : ERR_NOTSUP;
 }
 
+bool
+mount_may_write (struct mount *m, const struct file *f)
+{
+  return !pipeline_is_full (m->line)
+         || (f->snap && pipe_favours (f->snap->vault->pipe, filedata_stream (f->inode)));
+}
+
 int
 mount_write (struct mount *m, struct file *f, uint64_t off, const uint8_t *data, size_t len,
              size_t *done,
@@ -228,7 +235,7 @@ mount_write (struct mount *m, struct file *f, uint64_t off, const uint8_t *data,
   struct snap *s = f->snap;
   if (!s || !(f->mode & OPEN_WRITE))
     return ERR_BADF;
-  *is_held = pipeline_is_full (m->line);
+  *is_held = !mount_may_write (m, f);
   size_t step = *is_held ? WRITE_STEP_FULL : WRITE_STEP;
   size_t n = len < step ? len : step;
   if (off > INT64_MAX - n)

@@ -30,8 +30,6 @@ free_packing (struct packing *k)
   free (k);
 }
 
-#define SMALL_PACK (1u << 20) /* streams do not share lanes out before a pack holds so much */
-
 /* The filling pack of any pipe that was touched longest ago is sent, because somebody needs a
  * buffer and nothing flies. */
 static void
@@ -95,32 +93,7 @@ begin_pack (struct pipe *v, struct lane *lane, enum pack_kind kind)
   k->serial = ++v->pack_serial;
   v->packs = k;
   lane->pack = k;
-  lane->run = 0;
   return 0;
-}
-
-/* A stream keeps its lane for a run of LANE_RUN_BYTES; others share the emptier one. */
-static struct lane *
-choose_lane (struct pipe *v, int type, uint64_t stream)
-{
-  if (type != UNIT_DATA)
-    return &v->lanes[LANE_META];
-  struct lane *a = &v->lanes[LANE_DATA_A], *b = &v->lanes[LANE_DATA_B];
-  if (a->pack && a->stream == stream)
-    return a;
-  if (b->pack && b->stream == stream)
-    return b;
-  if (!a->pack || a->run >= LANE_RUN_BYTES)
-    return a;
-  if (b->pack && b->run >= LANE_RUN_BYTES)
-    return b;
-  /* A second lane is opened only for a second stream that is really there at the same time. */
-  int64_t now = clock_now ();
-  if (now - a->touched > NS_PER_S / 4)
-    return a;
-  if (!b->pack) /* what a group of fsyncs wrote lies in one small pack, not in two */
-    return v->line->packs < PACKS_MAX / 2 && a->pack->off > SMALL_PACK ? b : a;
-  return a->touched < b->touched ? a : b;
 }
 
 static int
@@ -139,13 +112,13 @@ add_entry (struct packing *k, const struct pack_entry *e)
 }
 
 int
-packer_reserve (struct pipe *v, int type, int codec, uint64_t stream, uint32_t sealed_len,
+packer_reserve (struct pipe *v, int lane_no, int type, int codec, uint32_t sealed_len,
                 uint32_t plain_len, const uint8_t id[ID_LEN], struct pipe_dep *dep,
                  struct slot *out)
 {
   struct pipeline *p = v->line;
   LOCK_SCOPE (&p->lock);
-  struct lane *lane = choose_lane (v, type, stream);
+  struct lane *lane = &v->lanes[lane_no];
   for (;;) {
     struct packing *k = lane->pack;
     if (k && k->count
@@ -164,11 +137,6 @@ packer_reserve (struct pipe *v, int type, int codec, uint64_t stream, uint32_t s
   int rc = add_entry (k, &e);
   if (rc)
     return rc;
-  if (lane->stream != stream) {
-    lane->stream = stream;
-    lane->run = 0;
-  }
-  lane->run += sealed_len;
   lane->touched = k->touched = clock_now ();
   packer_depend_locked (k, dep);
   *out = (struct slot){ .next = k->open, .pack = k, .at = k->data + k->off, .off = k->off,

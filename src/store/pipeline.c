@@ -11,9 +11,8 @@
 #include "base/log.h"
 #include "store/pipeline_priv.h"
 
-/* A batch wakes one sealer: small files would otherwise cost a wake-up each. */
-#define BATCH_BYTES (256u << 10)
-#define BATCH_CHUNKS 32
+/* How long the buffers may be full with nothing being placed. */
+#define STALL_NS (200 * NS_PER_MS)
 /* What a stream of small chunks gains by a higher level is not spent on large ones. */
 #define SMALL_CHUNK (32u << 10)
 #define SMALL_LEVEL_MORE 2
@@ -28,10 +27,13 @@ pipeline_new (const struct pipeline_opts *opts, struct pipeline **out)
   long cpus = sysconf (_SC_NPROCESSORS_ONLN);
   if (p->opts.sealers <= 0)
     p->opts.sealers = cpus < 1 ? 1 : cpus > 8 ? 8 : (int) cpus;
+  if (p->opts.sealers > RUNNERS_MAX)
+    p->opts.sealers = RUNNERS_MAX;
   if (p->opts.uploaders <= 0)
     p->opts.uploaders = 3;
   if (!p->opts.chunk_bytes)
     p->opts.chunk_bytes = 48u << 20;
+  p->freed_at = clock_now ();
   lock_init (&p->lock, LOCK_LANE, "lanes");
   lock_init (&p->chunk_lock, LOCK_PIPE, "pipeline");
   lock_cond_init (&p->changed);
@@ -68,6 +70,22 @@ pipeline_is_full (struct pipeline *p)
   return p->chunk_bytes > p->opts.chunk_bytes;
 }
 
+static void wake_locked (struct pipe *v);
+static void run_turn (struct pool_job *job);
+
+/* Chunks wait, and none is being placed: the lanes' owners do not come, so others have their turn
+ * (L5 of pipeline_priv.h). */
+static void
+end_stall (struct pipeline *p)
+{
+  LOCK_SCOPE (&p->lock);
+  for (struct pipe *v = p->pipes; v; v = v->next)
+    if (v->active == 0 && v->waiting.count) {
+      lanes_hurry_locked (v);
+      wake_locked (v);
+    }
+}
+
 int
 pipeline_admit (struct pipeline *p, int64_t timeout_ns)
 {
@@ -76,9 +94,16 @@ pipeline_admit (struct pipeline *p, int64_t timeout_ns)
   /* Where all that is lent lies in chunks that nobody has finished, waiting would be for ever: the
    * first in line is let through until its chunk is cut. */
   while (p->chunk_bytes > p->opts.chunk_bytes && !p->chunk_cancelled
-         && __atomic_load_n (&p->pushed, __ATOMIC_RELAXED) > 0)
-    if (!lock_wait_until (&p->room, &p->chunk_lock, deadline))
+         && __atomic_load_n (&p->pushed, __ATOMIC_RELAXED) > 0) {
+    int64_t now = clock_now (), stall = p->freed_at + STALL_NS;
+    if (now >= stall) {
+      end_stall (p);
+      stall = now + STALL_NS;
+    }
+    if (now >= deadline)
       return ERR_AGAIN;
+    (void) lock_wait_until (&p->room, &p->chunk_lock, stall < deadline ? stall : deadline);
+  }
   return p->chunk_cancelled ? ERR_CANCELLED : 0;
 }
 
@@ -117,6 +142,8 @@ account (struct pipeline *p, ptrdiff_t delta)
 {
   lock_take (&p->chunk_lock);
   p->chunk_bytes = (size_t) ((ptrdiff_t) p->chunk_bytes + delta);
+  if (delta < 0)
+    p->freed_at = clock_now ();
   bool has_room = delta < 0
                   && (p->chunk_bytes <= p->opts.chunk_bytes
                       || __atomic_load_n (&p->pushed, __ATOMIC_RELAXED) == 0);
@@ -182,6 +209,8 @@ pipe_new (struct pipeline *p, const struct pipe_opts *opts, struct pipe **out)
   uint8_t session[8];
   random_bytes (session, sizeof session);
   hex_encode (session, sizeof session, v->session);
+  for (int i = 0; i < RUNNERS_MAX; i++)
+    v->runners[i] = (struct runner){ .job.run = run_turn, .pipe = v };
   lock_take (&p->lock);
   v->next = p->pipes;
   p->pipes = v;
@@ -203,7 +232,6 @@ pipe_free (struct pipe *v)
       break;
     }
   lock_release (&p->lock);
-  free (v->batch);
   free (v);
 }
 
@@ -228,7 +256,7 @@ pipe_depend (struct pipe *v, struct pipe_dep *dep, uint32_t no)
 }
 
 static int
-place_new (struct pipe *v, struct sealer *s, struct pipe_chunk *c)
+place_new (struct pipe *v, struct sealer *s, struct pipe_chunk *c, int lane)
 {
   struct seal_plan plan;
   int level = v->opts.zstd_level;
@@ -239,8 +267,7 @@ place_new (struct pipe *v, struct sealer *s, struct pipe_chunk *c)
     return rc;
   uint32_t sealed_len = (uint32_t) seal_plan_len (&plan);
   struct slot slot;
-  rc = packer_reserve (v, c->type, plan.codec, c->stream, sealed_len, c->len, c->ref.id, c->dep,
-                       &slot);
+  rc = packer_reserve (v, lane, c->type, plan.codec, sealed_len, c->len, c->ref.id, c->dep, &slot);
   if (rc)
     return rc;
   rc = seal_finish (s, v->opts.keys, c->ref.id, &plan, slot.at);
@@ -274,11 +301,11 @@ find_id (struct pipe *v, struct sealer *s, struct pipe_chunk *c)
 }
 
 static void
-place (struct pipe *v, struct sealer *s, struct pipe_chunk *c)
+place (struct pipe *v, struct sealer *s, struct pipe_chunk *c, int lane)
 {
   struct pipe_dep *dep = c->dep;
   uint32_t len = c->len;
-  int rc = find_id (v, s, c);
+  int rc = s ? find_id (v, s, c) : ERR_NOMEM;
   c->ref.plain_len = c->len;
   struct chunk_ref known;
   if (rc == 0 && index_find (v->opts.index, c->type, c->ref.id, c->len, &known)
@@ -286,10 +313,11 @@ place (struct pipe *v, struct sealer *s, struct pipe_chunk *c)
     c->ref = known;
     c->is_dup = true;
   } else if (rc == 0)
-    rc = place_new (v, s, c);
+    rc = place_new (v, s, c, lane);
   bool is_dup = c->is_dup, is_data = c->type == UNIT_DATA;
   c->done (c, rc);
   LOCK_SCOPE (&v->line->lock);
+  v->lanes[lane].busy--;
   dep->unplaced--;
   if (rc && !dep->error)
     dep->error = rc;
@@ -301,89 +329,79 @@ place (struct pipe *v, struct sealer *s, struct pipe_chunk *c)
     pthread_cond_broadcast (&v->line->changed);
 }
 
+/* A sealer that may sleep is woken. */
 static void
-run_batch (struct pool_job *job)
+wake_locked (struct pipe *v)
 {
-  struct batch *b = (struct batch *) job;
-  struct pipe *v = b->pipe;
-  struct sealer *sealer;
-  if (sealer_of_thread (&sealer) != 0)
-    sealer = NULL;
-  for (struct pipe_chunk *c = b->head, *next; c; c = next) {
-    next = c->next;
-    if (sealer)
-      place (v, sealer, c);
-    else {
-      struct pipe_dep *dep = c->dep;
-      c->done (c, ERR_NOMEM);
-      LOCK_SCOPE (&v->line->lock);
-      dep->unplaced--;
-      dep->error = dep->error ? dep->error : ERR_NOMEM;
-      pthread_cond_broadcast (&v->line->changed);
+  lock_assert_held (&v->line->lock);
+  unsigned most = (unsigned) v->line->opts.sealers;
+  if (v->holds || v->active >= most)
+    return;
+  for (unsigned i = 0; i < most; i++)
+    if (!v->runners[i].is_busy) {
+      v->runners[i].is_busy = true;
+      v->active++;
+      pool_submit (v->line->sealers, &v->runners[i].job);
+      return;
     }
-  }
-  free (b);
-  LOCK_SCOPE (&v->line->lock);
-  if (--v->batches == 0)
-    pthread_cond_broadcast (&v->line->changed);
 }
 
+/* One sealer's turn: what the lanes give, then to the end of the queue, for there are other vaults.
+ */
 static void
-send_batch_locked (struct pipe *v)
+run_turn (struct pool_job *job)
 {
-  struct batch *b = v->batch;
-  if (!b || !b->head)
-    return;
-  v->batch = NULL;
-  if (v->holds) {
-    b->job.next = NULL;
-    if (v->held_tail)
-      v->held_tail->job.next = &b->job;
-    else
-      v->held = b;
-    v->held_tail = b;
+  struct runner *r = (struct runner *) job;
+  struct pipe *v = r->pipe;
+  struct sealer *sealer;
+  struct chunk_list list;
+  if (sealer_of_thread (&sealer) != 0)
+    sealer = NULL;
+  lock_take (&v->line->lock);
+  int lane = lanes_take_locked (v, &list);
+  if (lane < 0) {
+    r->is_busy = false;
+    v->active--;
+    pthread_cond_broadcast (&v->line->changed);
+    lock_release (&v->line->lock);
     return;
   }
-  v->batches++;
-  pool_submit (v->line->sealers, &b->job);
+  if (lanes_has_work_locked (v))
+    wake_locked (v);
+  lock_release (&v->line->lock);
+  for (struct pipe_chunk *c = list.head, *next; c; c = next) {
+    next = c->next;
+    place (v, sealer, c, lane);
+  }
+  pool_submit (v->line->sealers, job);
 }
 
 void
 pipe_push (struct pipe *v, struct pipe_chunk *c)
 {
   c->pipe = v;
-  c->next = NULL;
   LOCK_SCOPE (&v->line->lock);
   c->dep->unplaced++;
   __atomic_fetch_add (&v->line->pushed, 1, __ATOMIC_RELAXED);
-  if (!v->batch) {
-    v->batch = calloc (1, sizeof *v->batch);
-    /* a hundred bytes: wait for somebody to free them rather than lose a chunk */
-    while (!v->batch) {
-      lock_wait_until (&v->line->changed, &v->line->lock, clock_now () + NS_PER_S / 10);
-      v->batch = calloc (1, sizeof *v->batch);
-    }
-    v->batch->pipe = v;
-    v->batch->job.run = run_batch;
-  }
-  struct batch *b = v->batch;
-  if (b->tail)
-    b->tail->next = c;
-  else
-    b->head = c;
-  b->tail = c;
-  b->bytes += c->len;
-  /* A batch that waits for more while the writers are held would wait for ever. */
+  /* What waits for more while the writers are held would wait for ever. */
   bool is_tight = v->line->chunk_bytes > v->line->opts.chunk_bytes / 2;
-  if (++b->count >= BATCH_CHUNKS || b->bytes >= BATCH_BYTES || is_tight)
-    send_batch_locked (v);
+  if (lanes_push_locked (v, c) || is_tight)
+    wake_locked (v);
 }
 
 void
 pipe_kick (struct pipe *v)
 {
   LOCK_SCOPE (&v->line->lock);
-  send_batch_locked (v);
+  lanes_hurry_locked (v);
+  wake_locked (v);
+}
+
+void
+pipe_end_stream (struct pipe *v, uint64_t stream)
+{
+  LOCK_SCOPE (&v->line->lock);
+  lanes_end_stream_locked (v, stream);
 }
 
 void
@@ -393,25 +411,13 @@ pipe_hold (struct pipe *v)
   v->holds++;
 }
 
-static void
-release_held_locked (struct pipe *v)
-{
-  lock_assert_held (&v->line->lock);
-  while (v->held) {
-    struct batch *b = v->held;
-    v->held = (struct batch *) b->job.next;
-    v->batches++;
-    pool_submit (v->line->sealers, &b->job);
-  }
-  v->held_tail = NULL;
-}
-
 void
 pipe_unhold (struct pipe *v)
 {
   LOCK_SCOPE (&v->line->lock);
   if (v->holds && --v->holds == 0)
-    release_held_locked (v);
+    for (int i = 0; i < v->line->opts.sealers; i++)
+      wake_locked (v);
 }
 
 int
@@ -469,6 +475,8 @@ void
 pipe_dep_release (struct pipe *v, struct pipe_dep *dep)
 {
   LOCK_SCOPE (&v->line->lock);
+  lanes_hurry_locked (v);
+  wake_locked (v);
   while (dep->unplaced)
     lock_wait (&v->line->changed, &v->line->lock);
   for (struct packing *k = v->packs; k; k = k->next)
@@ -485,9 +493,9 @@ pipe_drain (struct pipe *v)
 {
   LOCK_SCOPE (&v->line->lock);
   v->holds = 0;
-  release_held_locked (v);
-  send_batch_locked (v);
-  while (v->batches)
+  lanes_hurry_locked (v);
+  wake_locked (v);
+  while (v->active || v->waiting.count || v->waiting_meta.count)
     lock_wait (&v->line->changed, &v->line->lock);
   for (int i = 0; i < LANES; i++)
     packer_close_locked (v, &v->lanes[i]);
@@ -500,7 +508,9 @@ pipe_copy_sealed (struct pipe *v, struct pipe_dep *dep, int type, int codec, con
                   struct chunk_ref *ref)
 {
   struct slot slot;
-  int rc = packer_reserve (v, type, codec, 0, ref->sealed_len, ref->plain_len, ref->id, dep, &slot);
+  int lane = type == UNIT_DATA ? LANE_DATA_A : LANE_META;
+  int rc = packer_reserve (v, lane, type, codec, ref->sealed_len, ref->plain_len, ref->id, dep,
+                           &slot);
   if (rc)
     return rc;
   memcpy (slot.at, sealed, ref->sealed_len);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* pipeline - from plaintext chunks to packs in the store.
  *
- *   pipe_push -> [batch] -> sealer pool: id, dedup, compress, encrypt into a pack, open again and
- *   compare
- *             -> packer lanes (two for data, one for metadata) -> upload pool: table, SHA-256, put
+ *   pipe_push -> a stream's turn in a lane (two for data, one for metadata)
+ *             -> sealer pool: id, dedup, compress, encrypt into the lane's pack, open again and
+ *                compare
+ *             -> upload pool: table, rest of the name (SHA-256), put
  *
  * One pipeline serves a mount; a pipe is one vault's entry to it.  Memory: chunk buffers (soft
  * limit chunk_bytes, see pipeline_admit), and at most PACKS_MAX pack buffers, filling or flying; a
@@ -31,6 +32,7 @@
 #define PACKS_MAX 6          /* 3 filling, 3 flying (ruling 4) */
 #define LANE_RUN_BYTES (4u << 20)
 #define PACK_MAX_ENTRIES 32768u
+#define PIPE_SMALL_FILES UINT64_C (0) /* the stream of all of them */
 
 struct pipeline;
 struct pipeline_opts {
@@ -85,6 +87,8 @@ struct pipe_chunk {
   uint32_t crc;        /* CRC-32C of data as it left the kernel (ruling 19) */
   int type;            /* enum unit_type */
   uint64_t stream;     /* neighbours share one: they lie together in a pack */
+  bool is_last;        /* of its stream */
+  uint64_t serial;     /* order of pushing; the pipeline's */
   void (*done) (struct pipe_chunk *c, int rc); /* owns C: ends with pipe_chunk_free */
   void *ctx;
   uint64_t ctx_a, ctx_b; /* the owner's */
@@ -103,6 +107,11 @@ void pipe_chunk_free (struct pipeline *p, struct pipe_chunk *c);
  * on. */
 void pipe_push (struct pipe *v, struct pipe_chunk *c);
 void pipe_kick (struct pipe *v);
+/* No more chunks of STREAM follow: its lane is free for others. */
+void pipe_end_stream (struct pipe *v, uint64_t stream);
+/* STREAM has a lane and is in the midst of its run: its writer is let in although the buffers are
+ * full, since the others' chunks wait for the end of that run. */
+bool pipe_favours (struct pipe *v, uint64_t stream);
 /* While held, chunks wait before dedup (until the session's pins are proven, ruling 1). */
 void pipe_hold (struct pipe *v);
 void pipe_unhold (struct pipe *v);

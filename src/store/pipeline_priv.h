@@ -44,11 +44,45 @@ struct packing {
   int64_t touched;
 };
 
+/* A lane is a pack that is being filled, and whose turn it is to fill it (ruling 4).
+ *
+ *   L1  A data chunk is placed in the lane that its stream owns; a stream owns at most one lane.
+ *   L2  Who owns a lane keeps it for a run of LANE_RUN_BYTES, or until its stream ends; then it
+ *       goes to the stream of the chunk that waits longest, if any does.
+ *   L3  The new owner begins when all of the old one's chunks are placed: a run is contiguous but
+ *       for the end of a pack.  (Two sealers may swap neighbours inside a run.)  Streams that ended
+ *       within 2 MiB, files of a chunk or two, are not waited for.
+ *   L4  No stream waits for ever: an owner that has nothing to give yields after IDLE_NS to who
+ *       waits and pushes, and at once where somebody waits for chunks to be placed (pipe_kick).
+ *   L5  Memory is no reason to wait for ever: while the buffers are full the owners' writers alone
+ *       are let in (pipe_favours), up to the end of their runs; if nothing is being placed although
+ *       chunks wait, those writers do not come, and pipeline_admit has the owners yield.  So all
+ *       buffers may be held by streams without a lane: one of them has it soon after.  Beyond the
+ *       soft limit of the buffers there is at most a run and a chunk for each lane.
+ * Small files are one stream of their own (PIPE_SMALL_FILES), placed in the order in which they
+ * were closed: they lie side by side (ruling 28).  Metadata has a lane of its own and no owner. */
 struct lane {
   struct packing *pack;
-  uint64_t stream;
-  uint32_t run;     /* bytes of the present run */
-  int64_t touched;
+  int64_t touched;   /* a chunk was placed */
+  uint64_t stream;   /* owner */
+  bool is_owned, must_drain;
+  uint32_t run;      /* bytes taken of the present run */
+  size_t ahead;      /* bytes of the owner that wait */
+  unsigned busy;     /* chunks taken, not yet placed */
+  int64_t moved;     /* the owner pushed, or something of it was taken */
+};
+
+struct chunk_list {
+  struct pipe_chunk *head, *tail;
+  size_t bytes;
+  unsigned count;
+};
+
+#define RUNNERS_MAX 16
+struct runner {
+  struct pool_job job; /* first */
+  struct pipe *pipe;
+  bool is_busy;
 };
 
 struct pipeline {
@@ -65,15 +99,8 @@ struct pipeline {
   pthread_cond_t room;
   _Atomic size_t chunk_bytes; /* read without the lock too */
   size_t pushed;          /* chunks given to a pipe and not yet freed; atomic */
+  int64_t freed_at;       /* a chunk was freed: something moves */
   bool chunk_cancelled;
-};
-
-struct batch {
-  struct pool_job job; /* first */
-  struct pipe *pipe;
-  struct pipe_chunk *head, *tail;
-  size_t bytes;
-  unsigned count;
 };
 
 struct pipe {
@@ -85,10 +112,13 @@ struct pipe {
   /* guarded by line->lock */
   struct lane lanes[LANES];
   struct packing *packs;
-  struct batch *batch;          /* being filled */
-  struct batch *held, *held_tail; /* waiting for pipe_unhold (linked by job.next) */
+  struct chunk_list waiting, waiting_meta; /* in the order pushed */
+  uint64_t chunk_serial;
+  uint64_t hurry_upto;          /* chunks up to this one do not wait for a batch or an idle owner */
+  bool is_hurried_meta;
   unsigned holds;               /* snapshots that begin: their chunks and all others' wait */
-  unsigned batches;             /* submitted, not finished */
+  struct runner runners[RUNNERS_MAX];
+  unsigned active;              /* runners that are busy */
   uint32_t index_seq;
   uint64_t pack_serial;
 };
@@ -100,8 +130,18 @@ struct slot {
   uint8_t *at;
   uint32_t off, entry;
 };
+/* What is placed next, into *out (unlinked); returns its lane, -1: nothing now.  The lane's `busy`
+ * goes down by one for each when it has been placed. */
+int lanes_take_locked (struct pipe *v, struct chunk_list *out) WARN_UNUSED;
+/* C waits.  True: a sealer should look. */
+bool lanes_push_locked (struct pipe *v, struct pipe_chunk *c) WARN_UNUSED;
+bool lanes_has_work_locked (const struct pipe *v);
+/* What waits now is to be placed without waiting for more. */
+void lanes_hurry_locked (struct pipe *v);
+void lanes_end_stream_locked (struct pipe *v, uint64_t stream);
+
 /* Waits for a buffer if it must.  ERR_CANCELLED, ERR_NOMEM. */
-int packer_reserve (struct pipe *v, int type, int codec, uint64_t stream, uint32_t sealed_len,
+int packer_reserve (struct pipe *v, int lane, int type, int codec, uint32_t sealed_len,
                     uint32_t plain_len, const uint8_t id[ID_LEN], struct pipe_dep *dep,
                     struct slot *out) WARN_UNUSED;
 void packer_commit (struct pipe *v, const struct slot *slot, bool is_good);

@@ -50,3 +50,9 @@ tests_unit_store_check_test_SOURCES = %D%/store_check_test.c %D%/store_reader_ut
 	%D%/store_reader_util.h %D%/store_keys_helper.h
 tests_unit_store_check_test_CFLAGS = $(store_test_cflags)
 tests_unit_store_check_test_LDADD = $(store_test_libs)
+
+check_PROGRAMS += tests/unit/store_lanes_test
+TESTS += tests/unit/store_lanes_test
+tests_unit_store_lanes_test_SOURCES = %D%/store_lanes_test.c %D%/store_keys_helper.h
+tests_unit_store_lanes_test_CFLAGS = $(store_test_cflags)
+tests_unit_store_lanes_test_LDADD = $(store_test_libs)
