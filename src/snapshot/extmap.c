@@ -129,49 +129,63 @@ save (struct extmap *m, struct segment *s)
 }
 
 static int
-unload_oldest (struct extmap *m, const struct segment *keep)
+unload (struct extmap *m, struct segment *s)
 {
-  struct segment *oldest = NULL;
-  for (uint32_t i = 0; i < m->count; i++) {
-    struct segment *s = &m->segs[i];
-    if (s->is_loaded && s != keep && (!oldest || s->used < oldest->used))
-      oldest = s;
-  }
-  if (!oldest)
-    return 0;
-  /* A flying extent must stay in memory: its landing is a change of this map only. */
-  int rc = oldest->is_dirty ? save (m, oldest) : 0;
+  /* A flying extent is saved as such: its landing is a change like any other. */
+  int rc = s->is_dirty ? save (m, s) : 0;
   if (rc)
     return rc;
-  free (oldest->at);
-  oldest->at = NULL;
-  oldest->cap = 0;
-  oldest->is_loaded = false;
+  free (s->at);
+  s->at = NULL;
+  s->cap = 0;
+  s->is_loaded = false;
   m->loaded--;
   return 0;
 }
 
 static int
+by_use (const void *a, const void *b)
+{
+  const struct segment *x = *(struct segment *const *) a, *y = *(struct segment *const *) b;
+  return x->used < y->used ? -1 : x->used > y->used;
+}
+
+/* Down to half the limit, the longest unused first, but for KEEP: a look at all segments each time
+ * one is loaded or begun would cost more than the loading. */
+static int
+unload_oldest (struct extmap *m, const struct segment *keep)
+{
+  struct segment *at[2 * LOADED_MAX];
+  size_t n = 0;
+  for (uint32_t i = 0; i < m->count && n < 2 * LOADED_MAX; i++)
+    if (m->segs[i].is_loaded && &m->segs[i] != keep)
+      at[n++] = &m->segs[i];
+  qsort (at, n, sizeof *at, by_use);
+  int rc = 0;
+  for (size_t k = 0; rc == 0 && k + LOADED_MAX / 2 < n; k++)
+    rc = unload (m, at[k]);
+  return rc;
+}
+
+/* Whatever is done with a segment begins here, so that those a growing file begins are bounded
+ * too. */
+static int
 load (struct extmap *m, struct segment *s)
 {
   s->used = ++m->clock;
-  if (s->is_loaded)
-    return 0;
-  int rc = 0;
-  if (s->is_stored) {
+  if (!s->is_loaded && s->is_stored) {
     AUTO_BUF b;
     buf_init (&b, SEG_MAX * 128);
-    rc = m->store->load (m->store->ctx, s->start, &b);
+    int rc = m->store->load (m->store->ctx, s->start, &b);
     struct rd r = rd_of (b.data, b.len);
     if (rc == 0)
       rc = segment_decode (s, &r);
     if (rc)
       return rc;
   }
+  m->loaded += !s->is_loaded;
   s->is_loaded = true;
-  if (++m->loaded > LOADED_MAX)
-    rc = unload_oldest (m, s);
-  return rc;
+  return m->loaded > LOADED_MAX ? unload_oldest (m, s) : 0;
 }
 
 static int

@@ -201,6 +201,43 @@ test_random (void **state)
   }
 }
 
+/* Guards: memory does not grow with a file that only grows (each extent lands a moment later), and
+ * what was put away meanwhile is there. */
+static void
+test_growing (void **state)
+{
+  (void) state;
+  struct rows rows = { 0 };
+  struct seg_store store = { .ctx = &rows, .load = row_load, .save = row_save,
+                             .erase = row_erase };
+  struct extmap m;
+  extmap_init (&m, &store);
+  const uint64_t extents = 100 * SEG_MAX, late = 3 * SEG_MAX;
+  struct extent e = { .kind = EXTENT_FLYING, .len = 4, .ref = { .plain_len = 4 } };
+  for (uint64_t n = 0; n < extents + late; n++) {
+    e.ref.off = (uint32_t) n;
+    if (n < extents)
+      assert_int_equal (extmap_set (&m, n * 8, &e), 0);
+    struct chunk_ref ref = { .pack = (uint32_t) (n - late), .off = 4096, .plain_len = 4,
+                             .sealed_len = 4 + UNIT_OVERHEAD };
+    if (n >= late)
+      assert_int_equal (extmap_land (&m, (n - late) * 8, 4, (uint32_t) (n - late), &ref), 0);
+    unsigned held = 0;
+    for (uint32_t i = 0; i < m.count; i++)
+      held += m.segs[i].at != NULL;
+    assert_true (held <= 26);
+  }
+  assert_true (m.count >= 100);
+  for (uint64_t n = 0; n < extents; n++) {
+    struct mapped x;
+    assert_int_equal (extmap_get (&m, n * 8, &x), 0);
+    assert_int_equal (x.e.kind, EXTENT_DATA);
+    assert_int_equal (x.e.ref.pack, n);
+  }
+  extmap_release (&m);
+  rows_free (&rows);
+}
+
 /* ---- what changed rebuilds the map ---- */
 
 struct told {
@@ -328,7 +365,7 @@ main (void)
 {
   log_set_level (LOG_LVL_ERR);
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test (test_random),
+    cmocka_unit_test (test_random), cmocka_unit_test (test_growing),
     cmocka_unit_test (test_changes),
     cmocka_unit_test (test_overlay),
   };
