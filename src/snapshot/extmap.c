@@ -4,8 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Loaded segments per file; each is at most SEG_MAX * 80 bytes = 20 KiB. */
+/* Loaded segments per file; each is at most SEG_MAX * 80 bytes = 20 KiB.  Where all files of the
+ * store hold much, of each that is touched so few stay. */
 #define LOADED_MAX 24
+#define LOADED_MIN 2
 
 static uint64_t
 end_of (const struct mapped *x)
@@ -28,11 +30,39 @@ extmap_init (struct extmap *m, const struct seg_store *store)
   *m = (struct extmap){ .store = store };
 }
 
+/* Room for CAP extents in S; 0: its memory is given back. */
+static int
+set_cap (struct extmap *m, struct segment *s, uint32_t cap)
+{
+  struct mapped *at = cap ? realloc (s->at, cap * sizeof *at) : NULL;
+  if (cap && !at)
+    return ERR_NOMEM;
+  if (!cap)
+    free (s->at);
+  if (m->store->held)
+    *m->store->held += (cap - (size_t) s->cap) * sizeof *at;
+  s->at = at;
+  s->cap = cap;
+  return 0;
+}
+
+static void
+drop (struct extmap *m, struct segment *s)
+{
+  (void) !set_cap (m, s, 0);
+}
+
+static uint32_t
+loaded_max (const struct extmap *m)
+{
+  return m->store->held && *m->store->held > SEGS_HELD_MAX ? LOADED_MIN : LOADED_MAX;
+}
+
 void
 extmap_release (struct extmap *m)
 {
   for (uint32_t i = 0; i < m->count; i++)
-    free (m->segs[i].at);
+    drop (m, &m->segs[i]);
   free (m->segs);
   *m = (struct extmap){ .store = m->store };
 }
@@ -81,18 +111,13 @@ segment_encode (const struct segment *s, struct buf *out)
 }
 
 static int
-segment_decode (struct segment *s, struct rd *r)
+segment_decode (struct extmap *m, struct segment *s, struct rd *r)
 {
   uint64_t n = rd_varint (r);
   if (r->failed || n > SEG_MAX)
     return ERR_FORMAT;
-  if (n > s->cap) {
-    struct mapped *at = realloc (s->at, n * sizeof *at);
-    if (!at)
-      return ERR_NOMEM;
-    s->at = at;
-    s->cap = (uint32_t) n;
-  }
+  if (n > s->cap && set_cap (m, s, (uint32_t) n) != 0)
+    return ERR_NOMEM;
   for (uint64_t i = 0; i < n; i++) {
     struct mapped *x = &s->at[i];
     memset (x, 0, sizeof *x);
@@ -135,9 +160,7 @@ unload (struct extmap *m, struct segment *s)
   int rc = s->is_dirty ? save (m, s) : 0;
   if (rc)
     return rc;
-  free (s->at);
-  s->at = NULL;
-  s->cap = 0;
+  drop (m, s);
   s->is_loaded = false;
   m->loaded--;
   return 0;
@@ -162,7 +185,7 @@ unload_oldest (struct extmap *m, const struct segment *keep)
       at[n++] = &m->segs[i];
   qsort (at, n, sizeof *at, by_use);
   int rc = 0;
-  for (size_t k = 0; rc == 0 && k + LOADED_MAX / 2 < n; k++)
+  for (size_t k = 0; rc == 0 && k + loaded_max (m) / 2 < n; k++)
     rc = unload (m, at[k]);
   return rc;
 }
@@ -179,13 +202,13 @@ load (struct extmap *m, struct segment *s)
     int rc = m->store->load (m->store->ctx, s->start, &b);
     struct rd r = rd_of (b.data, b.len);
     if (rc == 0)
-      rc = segment_decode (s, &r);
+      rc = segment_decode (m, s, &r);
     if (rc)
       return rc;
   }
   m->loaded += !s->is_loaded;
   s->is_loaded = true;
-  return m->loaded > LOADED_MAX ? unload_oldest (m, s) : 0;
+  return m->loaded > loaded_max (m) ? unload_oldest (m, s) : 0;
 }
 
 static int
@@ -222,17 +245,9 @@ pos_find (const struct segment *s, uint64_t off)
 }
 
 static int
-reserve_one (struct segment *s)
+reserve_one (struct extmap *m, struct segment *s)
 {
-  if (s->count < s->cap)
-    return 0;
-  uint32_t cap = s->cap ? s->cap * 2 : 1;
-  struct mapped *at = realloc (s->at, cap * sizeof *at);
-  if (!at)
-    return ERR_NOMEM;
-  s->at = at;
-  s->cap = cap;
-  return 0;
+  return s->count < s->cap ? 0 : set_cap (m, s, s->cap ? s->cap * 2 : 1);
 }
 
 /* Splits the full segment I; an append at OFF opens an empty one, else the upper half moves. */
@@ -253,14 +268,12 @@ split (struct extmap *m, uint32_t i, uint64_t off)
   struct segment *t = &m->segs[i + 1];
   uint32_t moved = s->count - keep;
   if (moved) {
-    t->at = malloc (SEG_MAX * sizeof *t->at);
-    if (!t->at) {
+    if (set_cap (m, t, SEG_MAX) != 0) {
       memmove (t, t + 1, (m->count - i - 2) * sizeof *t);
       m->count--;
       m->loaded--;
       return ERR_NOMEM;
     }
-    t->cap = SEG_MAX;
     memcpy (t->at, s->at + keep, moved * sizeof *t->at);
   }
   t->count = moved;
@@ -273,7 +286,7 @@ static int
 insert_at (struct extmap *m, uint32_t i, uint32_t pos, const struct mapped *x)
 {
   struct segment *s = &m->segs[i];
-  int rc = reserve_one (s);
+  int rc = reserve_one (m, s);
   if (rc)
     return rc;
   memmove (&s->at[pos + 1], &s->at[pos], (s->count - pos) * sizeof *s->at);
@@ -381,7 +394,7 @@ extmap_truncate (struct extmap *m, uint64_t size)
     }
     if (s->is_loaded)
       m->loaded--;
-    free (s->at);
+    drop (m, s);
     m->count--;
   }
   m->segs[i].is_changed = true; /* what is told of it clears what followed */
@@ -483,7 +496,7 @@ int
 extmap_load_inline (struct extmap *m, struct rd *r)
 {
   int rc = seg_insert_at (m, 0, 0);
-  return rc ? rc : segment_decode (&m->segs[0], r);
+  return rc ? rc : segment_decode (m, &m->segs[0], r);
 }
 
 int
@@ -501,7 +514,7 @@ extmap_add_stored (struct extmap *m, uint64_t start, uint32_t count)
 }
 
 int
-extmap_flush (struct extmap *m, bool drop)
+extmap_flush (struct extmap *m, bool is_last)
 {
   for (uint32_t i = 0; i < m->count; i++) {
     struct segment *s = &m->segs[i];
@@ -510,10 +523,8 @@ extmap_flush (struct extmap *m, bool drop)
       if (rc)
         return rc;
     }
-    if (drop && s->is_loaded) {
-      free (s->at);
-      s->at = NULL;
-      s->cap = 0;
+    if (is_last && s->is_loaded) {
+      drop (m, s);
       s->is_loaded = false;
       m->loaded--;
     }

@@ -3,7 +3,7 @@
  *
  * A segment covers a range of the file [start, next segment's start) and holds up to SEG_MAX
  * extents that lie inside it; what no extent covers is a hole.  Segments of large files are kept in
- * the working tree's database and loaded when touched, so memory does not grow with a file.
+ * the working tree's database and loaded when touched, so memory does not grow with a file, nor with the number of files.
  * Numbers of packs are the index's.
  *
  * EXTENT_FLYING (only here): the bytes are in a chunk that is being sealed; ref.off is its serial
@@ -41,8 +41,10 @@ struct segment {
 };
 
 /* Where segments of one file are kept. */
+#define SEGS_HELD_MAX (10u << 20)
 struct seg_store {
   void *ctx;
+  size_t *held; /* bytes in the loaded segments of all files of a tree; NULL: not counted */
   int (*load) (void *ctx, uint64_t start, struct buf *out);
   int (*save) (void *ctx, uint64_t start, const void *data, size_t n);
   int (*erase) (void *ctx, uint64_t start);
@@ -84,8 +86,8 @@ bool extmap_is_inline (const struct extmap *m);
 int extmap_load_inline (struct extmap *m, struct rd *r) WARN_UNUSED;
 /* A segment known to be in the database, from its row. */
 int extmap_add_stored (struct extmap *m, uint64_t start, uint32_t count) WARN_UNUSED;
-/* Writes dirty segments out; with DROP frees loaded memory too. */
-int extmap_flush (struct extmap *m, bool drop) WARN_UNUSED;
+/* Writes dirty segments out; with IS_LAST frees loaded memory too. */
+int extmap_flush (struct extmap *m, bool is_last) WARN_UNUSED;
 /* Calls FN for each segment changed since the last checkpoint and clears its mark, unless FN
  * returns 1; 2: leaves it and ends. */
 int extmap_changed (struct extmap *m, int (*fn) (void *ctx, const struct segment *s, uint64_t end),

@@ -247,7 +247,8 @@ inode_new (struct worktree *t, uint64_t ino)
     return NULL;
   i->tree = t;
   i->ino = ino;
-  i->segs = (struct seg_store){ .ctx = i, .load = seg_load, .save = seg_save, .erase = seg_erase };
+  i->segs = (struct seg_store){ .ctx = i, .held = &t->held, .load = seg_load, .save = seg_save,
+                                .erase = seg_erase };
   extmap_init (&i->map, &i->segs);
   lock_init (&i->data_lock, LOCK_FILE, "file");
   return i;
@@ -370,6 +371,10 @@ inode_put_locked (struct inode *i)
     remove_for_good_locked (i);
     return;
   }
+  /* Nodes without extents of their own are cheap to keep, extents are not.  Where they cannot be
+   * written they stay: the eviction of the node tries again, and says so. */
+  if (!extmap_is_inline (&i->map))
+    (void) !extmap_flush (&i->map, true);
   lru_add (i);
   evict_locked (t);
 }

@@ -58,6 +58,7 @@ struct worktree {
   struct wtdb *db;
   struct inode **hash;
   size_t hash_size, count, cached;
+  size_t held;        /* by extents */
   struct inode *oldest, *newest;
   uint64_t next_ino;
   uint64_t files, dirs;
