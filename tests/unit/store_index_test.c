@@ -485,8 +485,7 @@ damage_never_gives_a_wrong_answer (void **state)
   assert_true (found > N); /* and much of it is still there */
 }
 
-/* Guards: a full disk costs hints, or is told where a number would not be safe; all goes on after.
- * */
+/* Guards: a full disk costs hints, or is told where a number is not safe; all goes on after. */
 static void
 a_full_disk_is_survived (void **state)
 {
@@ -530,17 +529,14 @@ struct worker {
   bool is_keen; /* looks at what it added, flushes and merges */
 };
 
-#define WORKER_ROUNDS 40
-#define WORKER_PACK 2000
-
 static void *
 work (void *arg)
 {
   struct worker *w = arg;
-  for (uint64_t round = 0; round < WORKER_ROUNDS; round++) {
+  for (uint64_t round = 0; round < 40; round++) {
     uint32_t no = begin (w->x);
-    uint64_t from = w->from + round * WORKER_PACK;
-    for (uint64_t i = from; i < from + WORKER_PACK; i++) {
+    uint64_t from = w->from + round * 2000;
+    for (uint64_t i = from; i < from + 2000; i++) {
       add (w->x, i, no);
       if (w->is_keen && i % 7 == 0 && !has (w->x, i, no))
         abort ();
@@ -548,8 +544,7 @@ work (void *arg)
     done (w->x, no, from);
     if (w->is_keen && round % 8 == 0)
       index_flush (w->x);
-    if (w->is_keen)
-      index_maintain (w->x);
+    index_maintain (w->x);
   }
   return NULL;
 }
@@ -568,16 +563,14 @@ work_in_threads (struct index *x, unsigned threads, bool is_keen)
   index_flush (x);
   struct index_stats s;
   index_stats_get (x, &s);
-  assert_int_equal (s.entries, (uint64_t) threads * WORKER_ROUNDS * WORKER_PACK);
+  assert_int_equal (s.entries, threads * UINT64_C (80000));
 }
 
-/* Guards: several threads add, find, flush and merge at once; nothing of what they added is lost.
- * */
+/* Guards: several threads add, find, flush and merge at once; nothing of what they add is lost. */
 static void
 threads_do_not_disturb_each_other (void **state)
 {
-  struct fixture *f = *state;
-  work_in_threads (f->x, 3, true);
+  work_in_threads (((struct fixture *) *state)->x, 3, true);
 }
 
 /* Guards: many wait for room in a table that their own packs nearly fill, and each gets it, however
@@ -585,8 +578,8 @@ threads_do_not_disturb_each_other (void **state)
 static void
 who_waits_for_room_gets_it (void **state)
 {
-  struct fixture *f = *state;
-  work_in_threads (f->x, 28, false); /* 56,000 entries of packs being filled; MEM_FULL: 61,440 */
+  /* 56,000 entries of packs being filled; MEM_FULL: 61,440 */
+  work_in_threads (((struct fixture *) *state)->x, 28, false);
 }
 
 int
