@@ -17,6 +17,7 @@
 struct writing {
   struct snap *snap;
   unsigned slot;           /* in inode->told_by */
+  uint64_t ticket;         /* packs begun later are told of only once they are in the store */
   struct checkpoint_head head;
   struct buf records;
   struct pack_table named; /* packs of this delta */
@@ -97,7 +98,7 @@ run_localize (struct run *r, uint64_t off, struct extent *e)
   if (e->kind != EXTENT_DATA)
     return 0;
   uint8_t name[PACK_NAME_LEN];
-  int rc = pack_name_of (r->w->snap, e->ref.pack, name);
+  int rc = pack_name_of (r->w->snap, e->ref.pack, r->w->ticket, name);
   if (rc == 0)
     rc = note_pack (r->w, e->ref.pack, name);
   if (rc == 0 && r->count && r->end != off)
@@ -158,7 +159,7 @@ find_unnamed (void *ctx, const struct mapped *x)
     return 0;
   if (x->e.kind == EXTENT_FLYING
       || (x->e.kind == EXTENT_DATA
-          && pack_name_of (l->w->snap, x->e.ref.pack, name) == ERR_STATE)) {
+          && pack_name_of (l->w->snap, x->e.ref.pack, l->w->ticket, name) == ERR_STATE)) {
     l->off = x->off;
     return 1;
   }
@@ -509,7 +510,8 @@ build (struct writing *w, struct checkpoint *c)
 }
 
 int
-checkpoint_build (struct snap *s, unsigned flags, unsigned slot, struct checkpoint **out)
+checkpoint_build (struct snap *s, unsigned flags, unsigned slot, uint64_t ticket,
+                  struct checkpoint **out)
 {
   struct checkpoint *c = calloc (1, sizeof *c);
   if (!c)
@@ -517,7 +519,7 @@ checkpoint_build (struct snap *s, unsigned flags, unsigned slot, struct checkpoi
   c->snap = s;
   c->slot = slot;
   buf_init (&c->object, unit_plain_max (UNIT_CHECKPOINT) + 4096);
-  struct writing w = { .snap = s, .slot = slot };
+  struct writing w = { .snap = s, .slot = slot, .ticket = ticket };
   /* One with flag 4 stands for itself and all before it: a replay ends at a gap. */
   c->is_finished = s->is_finished || (flags & CHECKPOINT_FINISHED);
   w.head.flags = (uint8_t) (flags | (c->is_finished ? CHECKPOINT_FINISHED : 0));

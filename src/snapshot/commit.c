@@ -108,9 +108,10 @@ turn_end (struct snap *s, uint64_t turn, struct checkpoint *c, int rc)
 
 /* In its turn; a long one is sent before the next is built, for they lie in memory. */
 static int
-checkpoint_fly (struct snap *s, uint64_t turn, unsigned flags, struct checkpoint **out)
+checkpoint_fly (struct snap *s, uint64_t turn, unsigned flags, uint64_t ticket,
+                struct checkpoint **out)
 {
-  int rc = checkpoint_build (s, flags, (unsigned) (turn % CHECKPOINTS_FLYING), out);
+  int rc = checkpoint_build (s, flags, (unsigned) (turn % CHECKPOINTS_FLYING), ticket, out);
   bool is_long = rc == 0 && checkpoint_bytes (*out) > FLYING_MAX;
   if (!is_long)
     turn_built (s);
@@ -134,7 +135,7 @@ snap_checkpoint (struct snap *s, unsigned flags)
   uint64_t turn = turn_take_locked (s);
   lock_release (&s->lock);
   struct checkpoint *c = NULL;
-  int rc = checkpoint_fly (s, turn, flags, &c);
+  int rc = checkpoint_fly (s, turn, flags, 0, &c);
   return turn_end (s, turn, c, rc);
 }
 
@@ -160,7 +161,7 @@ snap_commit (struct snap *s)
     rc = pipe_wait_named (pipe, &s->dep, ticket);
   }
   if (rc == 0) /* beside the packs: a replay checks that they are there */
-    rc = checkpoint_fly (s, turn, 0, &c);
+    rc = checkpoint_fly (s, turn, 0, ticket, &c);
   else
     turn_built (s);
   if (rc == 0)

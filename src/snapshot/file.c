@@ -73,7 +73,7 @@ filedata_settle (struct snap *s, struct inode *i, bool end_use)
   lock_take (&i->data_lock);
   struct filedata *d = i->data;
   if (d) {
-    d->users -= end_use;
+    d->users -= end_use && d->users; /* none where all was dropped */
     is_over = d->users == 0 && !d->cur && !d->ahead && !d->flying && !d->error
               && (!d->overlay || overlay_is_empty (d->overlay));
   }
@@ -506,14 +506,15 @@ push_range (struct snap *s, struct inode *i, uint64_t start, uint64_t end)
       break;
     LOCK_SCOPE (&i->data_lock);
     struct filedata *d = data_of (i);
-    if (d && has_changed (d, changes, off, off + n) && ++vain > PUSH_TRIES) {
+    if (d && d->overlay && has_changed (d, changes, off, off + n) && ++vain > PUSH_TRIES) {
       rc = push_dirty_locked (s, i, d, off, off + n, buf);
       off += n;
       continue;
     }
-    if (!d || has_changed (d, changes, off, off + n))
-      /* written meanwhile: what was read may be old (and D is there: it is on the list) */
-      continue;
+    if (!d || !d->overlay)
+      break; /* dropped: nothing of it is wanted any more */
+    if (has_changed (d, changes, off, off + n))
+      continue; /* written meanwhile: what was read may be old */
     if (stream_end (d) != off || off == start) {
       rc = window_flush (s, i, d); /* what is ahead is so of where the stream is now */
       if (rc == 0)

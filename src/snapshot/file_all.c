@@ -6,7 +6,8 @@
 
 #include "base/clock.h"
 
-/* The inodes on the dirty list, each pinned once more. */
+/* The inodes on the dirty list, each pinned once more and its data in use: where it went and came
+ * again meanwhile, who pushes it would not see what was written since. */
 static int
 dirty_inodes (struct snap *s, struct inode ***out, size_t *n)
 {
@@ -19,6 +20,8 @@ dirty_inodes (struct snap *s, struct inode ***out, size_t *n)
   if (!*out)
     return ERR_NOMEM;
   for (struct filedata *d = s->dirty; d; d = d->next) {
+    LOCK_SCOPE (&d->inode->data_lock);
+    d->users++;
     LOCK_SCOPE (&d->inode->tree->lock);
     d->inode->pins++;
     (*out)[(*n)++] = d->inode;
@@ -44,7 +47,7 @@ filedata_drain (struct snap *s)
   for (size_t k = 0; k < n; k++) {
     if (rc == 0 && filedata_has_overlay (all[k]))
       rc = filedata_push (s, all[k]);
-    filedata_settle (s, all[k], false);
+    filedata_end (s, all[k]);
     worktree_put (all[k]);
   }
   free (all);
@@ -66,7 +69,7 @@ filedata_push_all (struct snap *s)
   for (size_t k = 0; k < n; k++) {
     int one = filedata_wait_placed (s, all[k]);
     rc = rc ? rc : one;
-    filedata_settle (s, all[k], false);
+    filedata_end (s, all[k]);
     worktree_put (all[k]);
   }
   free (all);

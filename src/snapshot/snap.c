@@ -456,7 +456,7 @@ snap_remove (struct snap *s)
   int rc = s->life != LIFE_OPEN ? ERR_ROFS : s->writers ? ERR_BUSY : 0;
   if (rc == 0)
     s->life = LIFE_GONE;
-  while (rc == 0 && (s->is_pinning || snap_is_committing_locked (s)))
+  while (rc == 0 && (s->is_pinning || s->is_draining || snap_is_committing_locked (s)))
     lock_wait (&s->changed, &s->lock);
   lock_release (&s->lock);
   if (rc)

@@ -55,14 +55,16 @@ int snap_seal_wait (struct snap *s, int64_t timeout_ns) WARN_UNUSED;
 
 /* checkpoint.c: what changed since the last one was built becomes one object (very much: several,
  * all but the last put here).  In a turn (commit.c): one is built at a time, SLOT is its own until
- * it has ended.  After an error too *out is to be undone, unless it is NULL. */
+ * it has ended.  It names packs that are in the store, and those up to TICKET: for these who
+ * acknowledges it must wait, since without them it counts for nothing.  After an error too *out is
+ * to be undone, unless it is NULL. */
 #define CHECKPOINT_NAME_MAX 24
 #define RESUMES_NOTHING UINT32_MAX
 /* The plain bytes of one checkpoint. */
 int checkpoint_load (struct vault *v, const char *ts, const char *part, const char *seq,
                      struct sealer *sealer, struct buf *plain) WARN_UNUSED;
 struct checkpoint;
-int checkpoint_build (struct snap *s, unsigned flags, unsigned slot,
+int checkpoint_build (struct snap *s, unsigned flags, unsigned slot, uint64_t ticket,
                       struct checkpoint **out) WARN_UNUSED;
 size_t checkpoint_bytes (const struct checkpoint *c);
 int checkpoint_send (struct checkpoint *c) WARN_UNUSED;

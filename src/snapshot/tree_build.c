@@ -96,17 +96,17 @@ localize (struct builder *b, struct pack_table *table, struct chunk_ref *ref)
   uint8_t name[PACK_NAME_LEN];
   int rc = note_use (b, ref->pack, ref->sealed_len);
   if (rc == 0)
-    rc = pack_name_of (b->snap, ref->pack, name);
+    rc = pack_name_of (b->snap, ref->pack, PIPE_ALL, name);
   return rc ? rc : pack_table_intern (table, name, &ref->pack);
 }
 
 /* A pack that flies has no name in the index yet, but it has one. */
 int
-pack_name_of (struct snap *s, uint32_t no, uint8_t name[PACK_NAME_LEN])
+pack_name_of (struct snap *s, uint32_t no, uint64_t ticket, uint8_t name[PACK_NAME_LEN])
 {
   int rc = index_pack_name (s->vault->index, no, name);
   if (rc == ERR_STATE)
-    rc = pipe_pack_name (s->vault->pipe, no, name);
+    rc = pipe_pack_name (s->vault->pipe, no, ticket, name);
   if (rc == ERR_STATE || rc == ERR_MISSING)
     rc = index_pack_name (s->vault->index, no, name);
   return rc;
@@ -438,7 +438,7 @@ named (struct builder *b, size_t slot, struct named_ref *out)
 {
   out->ref = b->slots[slot];
   int rc = note_use (b, out->ref.pack, out->ref.sealed_len);
-  return rc ? rc : pack_name_of (b->snap, out->ref.pack, out->pack);
+  return rc ? rc : pack_name_of (b->snap, out->ref.pack, PIPE_ALL, out->pack);
 }
 
 static int
@@ -486,7 +486,7 @@ put_pack_list (struct builder *b, size_t *slots, size_t *count)
     return ERR_NOMEM;
   for (size_t no = 0; no < b->use_cap; no++)
     if (b->uses[no]) {
-      int rc = pack_name_of (b->snap, (uint32_t) no, uses[n].name);
+      int rc = pack_name_of (b->snap, (uint32_t) no, PIPE_ALL, uses[n].name);
       if (rc)
         return rc;
       uses[n++].bytes = b->uses[no];

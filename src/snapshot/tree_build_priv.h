@@ -49,7 +49,9 @@ int meta_push (struct builder *b, int type, const struct buf *plain, size_t *slo
 int meta_settle (struct builder *b) WARN_UNUSED;
 int note_use (struct builder *b, uint32_t no, uint64_t bytes) WARN_UNUSED;
 int localize (struct builder *b, struct pack_table *table, struct chunk_ref *ref) WARN_UNUSED;
-int pack_name_of (struct snap *s, uint32_t no, uint8_t name[PACK_NAME_LEN]) WARN_UNUSED;
+/* TICKET: of pipe_close_packs; packs begun after it have a name only once they are in the store. */
+int pack_name_of (struct snap *s, uint32_t no, uint64_t ticket,
+                  uint8_t name[PACK_NAME_LEN]) WARN_UNUSED;
 
 /* tree_external.c: files with more extents than a row holds. */
 int external_note (struct builder *b, uint64_t ino) WARN_UNUSED;

@@ -290,13 +290,16 @@ pipe_read_pack (struct pipe *v, uint32_t no, uint32_t off, uint32_t len, uint8_t
 }
 
 int
-pipe_pack_name (struct pipe *v, uint32_t no, uint8_t name[PACK_NAME_LEN])
+pipe_pack_name (struct pipe *v, uint32_t no, uint64_t ticket, uint8_t name[PACK_NAME_LEN])
 {
   LOCK_SCOPE (&v->line->lock);
   struct packing *k = packer_find_locked (v, no);
-  if (k && k->is_named)
-    memcpy (name, k->name, PACK_NAME_LEN);
-  return !k ? ERR_MISSING : k->is_named ? 0 : ERR_STATE;
+  if (!k)
+    return ERR_MISSING;
+  if (!k->is_named || k->serial > ticket)
+    return ERR_STATE;
+  memcpy (name, k->name, PACK_NAME_LEN);
+  return 0;
 }
 
 /* The end of a pack's life, from upload.c, with the lock held. */

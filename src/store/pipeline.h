@@ -136,9 +136,10 @@ void pipe_drain (struct pipe *v);
 /* Copies sealed bytes from a pack still in memory; false: not in memory (it is done, or failed). */
 bool pipe_read_pack (struct pipe *v, uint32_t no, uint32_t off, uint32_t len, uint8_t *out);
 
-/* The name of a pack in memory that has one already: ERR_STATE not yet, ERR_MISSING not in
- * memory. */
-int pipe_pack_name (struct pipe *v, uint32_t no, uint8_t name[PACK_NAME_LEN]) WARN_UNUSED;
+/* The name of a pack in memory, up to TICKET, that has one already: ERR_STATE not yet or a later
+ * pack, ERR_MISSING not in memory. */
+int pipe_pack_name (struct pipe *v, uint32_t no, uint64_t ticket,
+                    uint8_t name[PACK_NAME_LEN]) WARN_UNUSED;
 
 /* Puts an index delta of the packs done since the last one; nothing to say is 0. */
 int pipe_put_index (struct pipe *v) WARN_UNUSED;

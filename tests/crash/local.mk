@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Programs that drive the snapshot layer without FUSE, over stores that die.
 crash_tests = tests/crash/collector tests/crash/crash_points tests/crash/join_points \
-	tests/crash/overlap
+	tests/crash/overlap tests/crash/seams
 check_PROGRAMS += $(crash_tests)
 TESTS += $(crash_tests)
 crash_world = %D%/world.c %D%/world.h %D%/journal.c
@@ -22,3 +22,7 @@ tests_crash_overlap_LDADD = libsnapshot.la
 tests_crash_join_points_SOURCES = %D%/join_points.c $(crash_world)
 tests_crash_join_points_CFLAGS = $(crash_cflags)
 tests_crash_join_points_LDADD = libsnapshot.la
+
+tests_crash_seams_SOURCES = %D%/seams.c $(crash_world)
+tests_crash_seams_CFLAGS = $(crash_cflags)
+tests_crash_seams_LDADD = libsnapshot.la
