@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The dedup index: what it finds is true, what it should find it does, and its files may be lost,
- * torn or altered at any time. */
+/* The dedup index: what it finds is true, what it should find it does; its files may be damaged. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -526,7 +525,7 @@ a_full_disk_is_survived (void **state)
 struct worker {
   struct index *x;
   uint64_t from;
-  bool is_keen; /* looks at what it added, flushes and merges */
+  bool is_keen; /* looks at what it added */
 };
 
 static void *
@@ -542,7 +541,7 @@ work (void *arg)
         abort ();
     }
     done (w->x, no, from);
-    if (w->is_keen && round % 8 == 0)
+    if (round % 8 == 0)
       index_flush (w->x);
     index_maintain (w->x);
   }
