@@ -10,6 +10,7 @@
 #include "snapshot/snap.h"
 
 #define FLYING_MAX (1u << 20) /* a checkpoint longer than this flies alone */
+#define OVERRUN_TURNS 16
 
 /* A job is a use of its snapshot: the tree stays until it has ended. */
 static void
@@ -62,10 +63,11 @@ turn_take_locked (struct snap *s)
 }
 
 static void
-turn_built (struct snap *s)
+turn_built (struct snap *s, uint64_t turn)
 {
   LOCK_SCOPE (&s->lock);
-  s->is_building = false;
+  s->overruns[turn % CHECKPOINTS_FLYING] = s->is_overrun;
+  s->is_building = s->is_syncing = s->is_overrun = false;
   pthread_cond_broadcast (&s->changed);
 }
 
@@ -114,11 +116,11 @@ checkpoint_fly (struct snap *s, uint64_t turn, unsigned flags, uint64_t ticket,
   int rc = checkpoint_build (s, flags, (unsigned) (turn % CHECKPOINTS_FLYING), ticket, out);
   bool is_long = rc == 0 && checkpoint_bytes (*out) > FLYING_MAX;
   if (!is_long)
-    turn_built (s);
+    turn_built (s, turn);
   if (rc == 0)
     rc = checkpoint_send (*out);
   if (is_long)
-    turn_built (s);
+    turn_built (s, turn);
   return rc;
 }
 
@@ -139,22 +141,27 @@ snap_checkpoint (struct snap *s, unsigned flags)
   return turn_end (s, turn, c, rc);
 }
 
-int
-snap_commit (struct snap *s)
+/* One turn for W; those who wait by now where it is NULL.  True in *again: something of what was
+ * pushed was written over before it was told of. */
+static int
+commit_once (struct snap *s, struct mount_wait **w, bool *again)
 {
   struct pipe *pipe = s->vault->pipe;
   lock_take (&s->lock);
   while (s->is_pinning)
     lock_wait (&s->changed, &s->lock);
   uint64_t turn = turn_take_locked (s);
+  s->is_syncing = true;
   s->had_commits = true;
   s->wants_checkpoint = false;
-  struct mount_wait *w = s->waiters;
-  s->waiters = s->waiters_tail = NULL;
+  if (!*w) {
+    *w = s->waiters;
+    s->waiters = s->waiters_tail = NULL;
+  }
   int error = s->error;
   lock_release (&s->lock);
   struct checkpoint *c = NULL;
-  int rc = error ? error : filedata_push_all (s);
+  int rc = error ? error : filedata_push_all (s, true);
   uint64_t ticket = 0;
   if (rc == 0) {
     ticket = pipe_close_packs (pipe, false);
@@ -163,14 +170,34 @@ snap_commit (struct snap *s)
   if (rc == 0) /* beside the packs: a replay checks that they are there */
     rc = checkpoint_fly (s, turn, 0, ticket, &c);
   else
-    turn_built (s);
+    turn_built (s, turn);
   if (rc == 0)
     rc = pipe_wait_durable (pipe, &s->dep, ticket);
   else { /* a pack that failed is the cause, its absence only what was met first */
     int cause = pipe_wait_durable (pipe, &s->dep, 0);
     rc = cause ? cause : rc;
   }
-  rc = turn_end (s, turn, c, rc);
+  lock_take (&s->lock);
+  *again = s->overruns[turn % CHECKPOINTS_FLYING];
+  lock_release (&s->lock);
+  return turn_end (s, turn, c, rc);
+}
+
+int
+snap_commit (struct snap *s)
+{
+  struct mount_wait *w = NULL;
+  bool again = false;
+  int rc = 0, turns = 0;
+  do
+    rc = commit_once (s, &w, &again);
+  while (w && rc == 0 && again && ++turns < OVERRUN_TURNS);
+  if (w && rc == 0 && again) {
+    log_err ("an fsync found no moment in which its files were not written over vault=%s "
+             "snapshot=%s: the overlay is full; overlay-size would be larger", s->vault->name,
+             s->name.ts);
+    rc = ERR_IO;
+  }
   while (w) {
     struct mount_wait *next = w->next;
     w->done (w, rc);

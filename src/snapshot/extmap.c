@@ -560,6 +560,15 @@ extmap_is_changed (const struct extmap *m)
   return false;
 }
 
+bool
+extmap_is_changed_in (const struct extmap *m, uint64_t off, uint64_t end)
+{
+  for (uint32_t i = m->count ? seg_find (m, off) : 0; i < m->count && m->segs[i].start < end; i++)
+    if (m->segs[i].is_changed)
+      return true;
+  return false;
+}
+
 void
 extmap_mark_all_changed (struct extmap *m)
 {

@@ -3,8 +3,8 @@
  *
  * A segment covers a range of the file [start, next segment's start) and holds up to SEG_MAX
  * extents that lie inside it; what no extent covers is a hole.  Segments of large files are kept in
- * the working tree's database and loaded when touched, so memory does not grow with a file, nor with the number of files.
- * Numbers of packs are the index's.
+ * the working tree's database and loaded when touched, so memory does not grow with a file, nor
+ * with the number of files.  Numbers of packs are the index's.
  *
  * EXTENT_FLYING (only here): the bytes are in a chunk that is being sealed; ref.off is its serial
  * number in this file.  extmap_land replaces what is left of it by the real place.
@@ -93,6 +93,8 @@ int extmap_flush (struct extmap *m, bool is_last) WARN_UNUSED;
 int extmap_changed (struct extmap *m, int (*fn) (void *ctx, const struct segment *s, uint64_t end),
                     void *ctx) WARN_UNUSED;
 bool extmap_is_changed (const struct extmap *m);
+/* Is any segment that lies in [off, end) changed? */
+bool extmap_is_changed_in (const struct extmap *m, uint64_t off, uint64_t end);
 void extmap_mark_all_changed (struct extmap *m);
 
 #endif

@@ -292,6 +292,23 @@ write_overlay (struct snap *s, struct inode *i, struct filedata *d, uint64_t off
   return overlay_write (d->overlay, off, p, n);
 }
 
+/* Would a chunk of [off, off + n) take the place of what a group of fsyncs pushed and no checkpoint
+ * tells of yet?  A hole where the file was told of counts too: it was punched. */
+static bool
+is_untold (struct snap *s, struct inode *i, uint64_t off, size_t n)
+{
+  if (!s->is_syncing)
+    return false;
+  LOCK_SCOPE (&i->tree->lock);
+  if (!extmap_is_changed_in (&i->map, off, off + n))
+    return false;
+  struct mapped x;
+  for (uint64_t at = off; at < off + n; at += x.e.len)
+    if (extmap_get (&i->map, at, &x) != 0 || x.e.kind != EXTENT_HOLE || at < i->told)
+      return true;
+  return false;
+}
+
 int
 filedata_write (struct snap *s, struct inode *i, uint64_t off, const uint8_t *p, size_t n)
 {
@@ -307,17 +324,20 @@ filedata_write (struct snap *s, struct inode *i, uint64_t off, const uint8_t *p,
   decide_class (i, d, off, p, n);
   note_change (d, off, off + n);
   int rc = 0;
-  bool continues = off == stream_end (d) && (d->cur || d->ahead);
-  int kept = continues ? 0 : window_keep (s, d, off, p, n);
+  bool must_wait = is_untold (s, i, off, n);
+  bool continues = !must_wait && off == stream_end (d) && (d->cur || d->ahead);
+  int kept = continues || must_wait ? 0 : window_keep (s, d, off, p, n);
   if (!continues && !kept && d->ahead) {
     rc = window_flush (s, i, d);
-    continues = d->cur && off == stream_end (d);
+    continues = !must_wait && d->cur && off == stream_end (d);
   }
-  bool begins = !continues && !kept && (n >= STREAM_START_MIN || off >= size);
+  bool begins = !continues && !kept && !must_wait && (n >= STREAM_START_MIN || off >= size);
   /* Where the overlay cannot take it, full or on a failing disk, it becomes a chunk of its own:
    * dear, but nothing is refused, and the pipeline's back-pressure holds the writer. */
   if (rc == 0 && !continues && !kept && !begins)
     begins = write_overlay (s, i, d, off, p, n) != 0;
+  if (begins && must_wait)
+    s->is_overrun = true;
   if (rc == 0 && (begins || (continues && !d->cur)))
     rc = begin_stream (s, i, d, off);
   if (rc == 0 && (continues || begins)) {
@@ -480,9 +500,18 @@ push_dirty_locked (struct snap *s, struct inode *i, struct filedata *d, uint64_t
   return rc;
 }
 
+/* While a group pushes and builds nobody else changes extents. */
+static void
+wait_synced (struct snap *s)
+{
+  LOCK_SCOPE (&s->lock);
+  while (s->is_syncing)
+    lock_wait (&s->changed, &s->lock);
+}
+
 /* Pushes the dirty range [start, end) of the overlay as a stream of its own. */
 static int
-push_range (struct snap *s, struct inode *i, uint64_t start, uint64_t end)
+push_range (struct snap *s, struct inode *i, uint64_t start, uint64_t end, bool is_group)
 {
   uint8_t *buf = malloc (PAGE_BLOCK * 4);
   if (!buf)
@@ -493,6 +522,8 @@ push_range (struct snap *s, struct inode *i, uint64_t start, uint64_t end)
     size_t n = end - off < PAGE_BLOCK * 4 ? (size_t) (end - off) : PAGE_BLOCK * 4;
     struct read_piece pieces[READ_PIECES_MAX];
     unsigned count = 0;
+    if (!is_group)
+      wait_synced (s);
     rc = wait_room (s);
     if (rc)
       break;
@@ -506,6 +537,8 @@ push_range (struct snap *s, struct inode *i, uint64_t start, uint64_t end)
       break;
     LOCK_SCOPE (&i->data_lock);
     struct filedata *d = data_of (i);
+    if (!is_group && s->is_syncing)
+      continue; /* begun meanwhile */
     if (d && d->overlay && has_changed (d, changes, off, off + n) && ++vain > PUSH_TRIES) {
       rc = push_dirty_locked (s, i, d, off, off + n, buf);
       off += n;
@@ -536,7 +569,7 @@ push_range (struct snap *s, struct inode *i, uint64_t start, uint64_t end)
 }
 
 int
-filedata_push (struct snap *s, struct inode *i)
+filedata_push (struct snap *s, struct inode *i, bool is_group)
 {
   lock_take (&i->data_lock);
   struct filedata *d = i->data;
@@ -556,36 +589,10 @@ filedata_push (struct snap *s, struct inode *i)
       end = (end + PAGE_BLOCK - 1) / PAGE_BLOCK * PAGE_BLOCK;
     }
     lock_release (&i->data_lock);
-    rc = push_range (s, i, start, end);
+    rc = push_range (s, i, start, end, is_group);
     lock_take (&i->data_lock);
     off = end;
   }
   lock_release (&i->data_lock);
-  return rc;
-}
-
-int
-filedata_wait_placed (struct snap *s, struct inode *i)
-{
-  lock_take (&i->data_lock);
-  uint32_t upto = i->data ? i->data->serial : 0;
-  lock_release (&i->data_lock);
-  pipe_kick (s->vault->pipe);
-  LOCK_SCOPE (&s->lock);
-  s->placed_waiters++;
-  int rc = 0;
-  for (;;) {
-    bool is_flying = false;
-    lock_take (&i->data_lock);
-    for (struct flying *f = i->data ? i->data->flying : NULL; f; f = f->next)
-      is_flying |= f->serial <= upto;
-    rc = i->data ? i->data->error : 0;
-    lock_release (&i->data_lock);
-    if (!is_flying)
-      break;
-    /* The signal may slip between the look and the wait: never longer than this. */
-    (void) lock_wait_until (&s->changed, &s->lock, clock_now () + 20 * NS_PER_MS);
-  }
-  s->placed_waiters--;
   return rc;
 }

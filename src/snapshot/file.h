@@ -32,15 +32,15 @@ int filedata_truncate (struct snap *s, struct inode *i, uint64_t size) WARN_UNUS
 int filedata_clear (struct snap *s, struct inode *i, uint64_t off, uint64_t len,
                     bool is_zero) WARN_UNUSED;
 /* Pushes stream and overlay; reads old neighbours of dirty ranges where page files want whole
- * pages: may wait. */
-int filedata_push (struct snap *s, struct inode *i) WARN_UNUSED;
+ * pages: may wait.  Who is not a GROUP of fsyncs waits until none pushes and builds. */
+int filedata_push (struct snap *s, struct inode *i, bool is_group) WARN_UNUSED;
 /* Waits until every chunk pushed so far is in a pack (or failed: the file's error). */
 int filedata_wait_placed (struct snap *s, struct inode *i) WARN_UNUSED;
 /* The first byte from FROM on that only memory or the overlay has and no extent below it; both
  * locks of I are held.  UINT64_MAX: none. */
 int filedata_ungrounded_locked (struct inode *i, uint64_t from, uint64_t *out) WARN_UNUSED;
 /* All files of S with data in memory or in an overlay: pushed, placed. */
-int filedata_push_all (struct snap *s) WARN_UNUSED;
+int filedata_push_all (struct snap *s, bool is_group) WARN_UNUSED;
 /* Files with something in an overlay only: pushed, so that its space comes back. */
 int filedata_drain (struct snap *s) WARN_UNUSED;
 bool filedata_has_overlay (struct inode *i);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* All files of a snapshot that have data in memory or in an overlay. */
+/* All files of a snapshot that have data in memory or in an overlay; waiting for one of them. */
 #include "snapshot/file_priv.h"
 
 #include <stdlib.h>
@@ -46,7 +46,7 @@ filedata_drain (struct snap *s)
     return rc;
   for (size_t k = 0; k < n; k++) {
     if (rc == 0 && filedata_has_overlay (all[k]))
-      rc = filedata_push (s, all[k]);
+      rc = filedata_push (s, all[k], false);
     filedata_end (s, all[k]);
     worktree_put (all[k]);
   }
@@ -55,7 +55,7 @@ filedata_drain (struct snap *s)
 }
 
 int
-filedata_push_all (struct snap *s)
+filedata_push_all (struct snap *s, bool is_group)
 {
   struct inode **all;
   size_t n;
@@ -63,7 +63,7 @@ filedata_push_all (struct snap *s)
   if (rc)
     return rc;
   for (size_t k = 0; k < n; k++) {
-    int one = filedata_push (s, all[k]);
+    int one = filedata_push (s, all[k], is_group);
     rc = rc ? rc : one;
   }
   for (size_t k = 0; k < n; k++) {
@@ -112,4 +112,30 @@ filedata_drop_all (struct snap *s)
     worktree_put (all[k]);
   }
   free (all);
+}
+
+int
+filedata_wait_placed (struct snap *s, struct inode *i)
+{
+  lock_take (&i->data_lock);
+  uint32_t upto = i->data ? i->data->serial : 0;
+  lock_release (&i->data_lock);
+  pipe_kick (s->vault->pipe);
+  LOCK_SCOPE (&s->lock);
+  s->placed_waiters++;
+  int rc = 0;
+  for (;;) {
+    bool is_flying = false;
+    lock_take (&i->data_lock);
+    for (struct flying *f = i->data ? i->data->flying : NULL; f; f = f->next)
+      is_flying |= f->serial <= upto;
+    rc = i->data ? i->data->error : 0;
+    lock_release (&i->data_lock);
+    if (!is_flying)
+      break;
+    /* The signal may slip between the look and the wait: never longer than this. */
+    (void) lock_wait_until (&s->changed, &s->lock, clock_now () + 20 * NS_PER_MS);
+  }
+  s->placed_waiters--;
+  return rc;
 }

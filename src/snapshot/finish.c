@@ -99,7 +99,7 @@ finish (struct snap *s)
   struct pipe *pipe = s->vault->pipe;
   int rc = s->is_finished ? 0 : snap_end_writing (s);
   if (rc == 0)
-    rc = filedata_push_all (s);
+    rc = filedata_push_all (s, false);
   if (rc == 0)
     rc = snap_merge_packs (s);
   if (rc == 0)

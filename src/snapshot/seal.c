@@ -408,7 +408,7 @@ steps (struct sealing *x)
   if (rc == 0 && x->is_over)
     return 0;
   if (rc == 0)
-    rc = filedata_push_all (s);
+    rc = filedata_push_all (s, false);
   if (rc == 0)
     rc = snap_merge_packs (s);
   if (rc == 0)

@@ -153,6 +153,11 @@ struct snap {
   uint64_t turns_taken, turns_over;
   unsigned turns_most;    /* at once, ever */
   bool is_building;       /* the newest of them is being built */
+  /* A group pushes and builds: what it pushed stays in the extents until it is told of, so what is
+   * written over it goes to the overlay, and others' pushes of that wait (file.c). */
+  _Atomic bool is_syncing;
+  _Atomic bool is_overrun; /* the overlay could not take one of those writes */
+  bool overruns[CHECKPOINTS_FLYING]; /* in a turn on its way: it is not enough for its waiters */
   int broken;             /* what one failed with: those after it fail too, none begins before all
                            * have ended */
   bool is_quiet;          /* the seal waits for the end of all: no new ones */

@@ -5,7 +5,8 @@
  *   reopened    a range is fetched for the push; meanwhile it is written, pushed, closed, and
  *               written again through a new handle
  *   late packs  a pack that the group does not wait for has its name before the checkpoint is
- *               built */
+ *               built
+ *   rewritten   what was pushed is written again before the checkpoint is built */
 #include "world.h"
 
 #include <pthread.h>
@@ -200,6 +201,71 @@ late_packs (void)
   end (&h, store);
 }
 
+/* ---- rewritten ---- */
+
+#define PIECE (128u << 10)
+#define PIECES 8u
+
+static void
+write_version (struct host *h, unsigned version)
+{
+  AUTO_MEM uint8_t *p = malloc (PIECES * PIECE);
+  fill (p, PIECES * PIECE, version);
+  for (unsigned k = 0; k < PIECES; k++)
+    MUST (do_write (h, T ".partial/rewritten", k * PIECE, p + k * PIECE, PIECE));
+}
+
+static bool
+has_version (const struct buf *got, unsigned piece, unsigned version)
+{
+  AUTO_MEM uint8_t *p = malloc (PIECES * PIECE);
+  fill (p, PIECES * PIECE, version);
+  return memcmp (got->data + piece * PIECE, p + piece * PIECE, PIECE) == 0;
+}
+
+/* Whether an earlier checkpoint tells of the file; whether the overlay takes the rewrites. */
+static void
+rewritten (bool is_told, bool has_overlay)
+{
+  world_now = is_told ? "rewritten, told before" : "rewritten, new";
+  world_now = has_overlay ? world_now : "rewritten, without an overlay";
+  struct host h;
+  struct blob *store;
+  begin (&h, &store);
+  MUST (do_mkdir (&h, T ".partial"));
+  if (!has_overlay)
+    h.m->overlay.max = 0;
+  if (is_told)
+    write_version (&h, 1);
+  MUST (do_fsync (&h, T ".partial"));
+  write_many (&h);
+  write_version (&h, 2);
+  struct fsyncing f;
+  fsync_start (&f, &h, T ".partial");
+  wait_for_building (&h, &f);
+  unsigned last = 2;
+  while (!f.is_over && (has_overlay || last < 30))
+    write_version (&h, ++last);
+  pthread_join (f.thread, NULL);
+  MUST (f.rc);
+  die_and_come_back (&h, store);
+  check_many (&h);
+  AUTO_BUF got;
+  buf_init (&got, 2 * PIECES * PIECE);
+  MUST (do_read (&h, T ".partial/rewritten", &got));
+  if (got.len != PIECES * PIECE)
+    DIE ("%zu bytes of %u came back", got.len, PIECES * PIECE);
+  for (unsigned k = 0; k < PIECES; k++) {
+    unsigned v = 2;
+    while (v <= last && !has_version (&got, k, v))
+      v++;
+    if (v > last)
+      DIE ("piece %u: what was acknowledged did not come back%s", k,
+           has_version (&got, k, 1) ? ", but what was there before" : "");
+  }
+  end (&h, store);
+}
+
 int
 main (void)
 {
@@ -208,6 +274,10 @@ main (void)
   world_init (&world);
   reopened ();
   late_packs ();
+  rewritten (true, true);
+  rewritten (false, true);
+  rewritten (true, false);
+  rewritten (false, false);
   world_end (&world);
   printf ("seams: ok\n");
   return 0;

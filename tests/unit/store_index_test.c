@@ -431,9 +431,9 @@ damage (const char *path)
   assert_true (fd >= 0 && fstat (fd, &st) == 0);
   if (next_random () % 3 == 0 && st.st_size > 0) {
     off_t at = (off_t) (next_random () % (uint64_t) st.st_size);
-    uint8_t bytes[64];
-    for (size_t i = 0; i < sizeof bytes; i++)
-      bytes[i] = (uint8_t) next_random ();
+    uint64_t bytes[8];
+    for (int i = 0; i < 8; i++)
+      bytes[i] = next_random ();
     if (damage_kind == 0)
       assert_true (pwrite (fd, bytes, 1 + next_random () % 64, at) > 0);
     else if (damage_kind == 1)
@@ -491,8 +491,7 @@ a_full_disk_is_survived (void **state)
   struct fixture *f = *state;
   struct rlimit old, tight;
   assert_int_equal (getrlimit (RLIMIT_FSIZE, &old), 0);
-  tight = old;
-  tight.rlim_cur = 100000; /* of each file: 2,000 packs, some pages of a run */
+  tight = (struct rlimit){ 100000, old.rlim_max }; /* 2,000 packs, some pages of a run */
   uint32_t no = begin (f->x), last = no;
   int rc = 0;
   log_set_level (LOG_LVL_ERR);
@@ -533,8 +532,8 @@ work (void *arg)
 {
   struct worker *w = arg;
   for (uint64_t round = 0; round < 40; round++) {
-    uint32_t no = begin (w->x);
     uint64_t from = w->from + round * 2000;
+    uint32_t no = begin (w->x);
     for (uint64_t i = from; i < from + 2000; i++) {
       add (w->x, i, no);
       if (w->is_keen && i % 7 == 0 && !has (w->x, i, no))
