@@ -389,9 +389,10 @@ begin_run (struct pool_job *job)
   lock_take (&s->lock);
   s->is_pinning = false;
   s->is_pinned = rc == 0;
+  bool has_begun = s->seq != 0;
   pthread_cond_broadcast (&s->changed);
   lock_release (&s->lock);
-  if (s->seq)
+  if (has_begun)
     snap_check_late (s);
 }
 
