@@ -131,7 +131,7 @@ test_small_files (void **state)
           (unsigned long long) st.gets, (double) st.get_bytes / (double) sealed_bytes (v));
   assert_true (st.get_bytes <= sealed_bytes (v) / 5 * 6);
   assert_true (st.gets <= 200);
-  assert_true (s < 5);
+  assert_true (s < 60 / 4); /* also under a sanitizer; how fast it is, is benched */
   reader_forget_source (r, &v->src);
   vault_free (v);
 }
