@@ -59,21 +59,6 @@ walk_down (struct blob_file *f, const char *key, int (*fn) (struct blob_file *, 
   return 0;
 }
 
-static int
-make_one (struct blob_file *f, const char *path)
-{
-  if (mkdirat (f->root_fd, path, 0700) == 0 || errno == EEXIST)
-    return 0;
-  /* A key of that name is in the way (ENOTDIR from below it). */
-  return errno == ENOTDIR ? ERR_INVALID : errno == ENOENT ? 0 : file_err (errno);
-}
-
-int
-file_make_parents (struct blob_file *f, const char *key)
-{
-  return walk_down (f, key, make_one);
-}
-
 static uint64_t
 identity (const char *path, ino_t ino)
 {
@@ -102,6 +87,31 @@ is_known_locked (struct blob_file *f, uint64_t id, bool add)
     f->synced_count++;
   }
   return false;
+}
+
+/* What was known of a directory that had this name and number before is not true of a new one.
+ * The lock is held across mkdir: nobody may see the new directory and the old knowledge. */
+static int
+make_one (struct blob_file *f, const char *path)
+{
+  LOCK_SCOPE (&f->lock);
+  if (mkdirat (f->root_fd, path, 0700) == 0) {
+    struct stat st;
+    if (fstatat (f->root_fd, path, &st, AT_SYMLINK_NOFOLLOW) != 0
+        || is_known_locked (f, identity (path, st.st_ino), false)) {
+      memset (f->synced, 0, FILE_SYNCED_MAX * sizeof *f->synced);
+      f->synced_count = 0;
+    }
+    return 0;
+  }
+  /* A key of that name is in the way (ENOTDIR from below it). */
+  return errno == EEXIST || errno == ENOENT ? 0 : errno == ENOTDIR ? ERR_INVALID : file_err (errno);
+}
+
+int
+file_make_parents (struct blob_file *f, const char *key)
+{
+  return walk_down (f, key, make_one);
 }
 
 static int
