@@ -144,6 +144,15 @@ rename_once (struct blob_file *f, const char *tmp, const char *key, bool if_abse
   return rc;
 }
 
+/* An object that is there may have come by a put that failed in its last step, or by another
+ * process that has not taken it yet: who hears "it exists" relies on it like on a 0. */
+static int
+exists (struct blob_file *f, const char *key)
+{
+  int rc = file_sync_parents (f, key);
+  return rc == 0 ? ERR_EXISTS : rc == ERR_MISSING ? ERR_AGAIN : rc; /* missing: deleted just now */
+}
+
 /* Another process may remove a directory that it sees empty just as we made it: so a few rounds. */
 static int
 rename_into (struct blob_file *f, const char *tmp, const char *key, bool if_absent)
@@ -151,6 +160,8 @@ rename_into (struct blob_file *f, const char *tmp, const char *key, bool if_abse
   for (int i = 0;; i++) {
     if (rename_once (f, tmp, key, if_absent) == 0)
       return file_sync_parents (f, key);
+    if (errno == EEXIST && if_absent)
+      return exists (f, key);
     if (errno != ENOENT || i == 8)
       return errno == ENOTDIR ? ERR_INVALID : file_err (errno);
     int rc = file_make_parents (f, key);
@@ -169,7 +180,7 @@ file_put (struct blob *b, const char *key, const void *data, size_t len,
     return rc;
   struct stat st;
   if (opts->if_absent && fstatat (f->root_fd, key, &st, AT_SYMLINK_NOFOLLOW) == 0)
-    return ERR_EXISTS; /* spares the write; the rename below decides */
+    return leave (f, "sync", key, exists (f, key), errno); /* spares the write */
   char tmp[TMP_NAME_MAX];
   AUTO_FD fd = -1;
   errno = 0;
@@ -359,6 +370,15 @@ static const struct blob_ops file_ops = {
   .free = file_free,
 };
 
+/* The entry of a directory just made.  One above it that cannot be read cannot be synced. */
+static int
+sync_new_dir (const char *path)
+{
+  AUTO_FD fd = open (path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  AUTO_FD up = fd >= 0 ? openat (fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+  return up < 0 || fsync (up) == 0 ? 0 : file_err (errno);
+}
+
 static int
 make_dirs (const char *dir)
 {
@@ -370,8 +390,11 @@ make_dirs (const char *dir)
       continue;
     char c = *p;
     *p = '\0';
-    if (mkdir (path, 0700) != 0 && errno != EEXIST)
-      return file_err (errno);
+    int rc = mkdir (path, 0700) == 0 ? sync_new_dir (path)
+             : errno == EEXIST       ? 0
+                                     : file_err (errno);
+    if (rc != 0)
+      return rc;
     *p = c;
     if (!c)
       return 0;
@@ -387,9 +410,6 @@ open_root (const char *dir, bool create, int *fd)
     if (rc != 0)
       return rc;
     *fd = open (dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    AUTO_FD up = *fd >= 0 ? openat (*fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-    if (up >= 0 && fsync (up) != 0)
-      return file_err (errno);
   }
   return *fd >= 0 ? 0 : file_err (errno);
 }
