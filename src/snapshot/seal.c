@@ -219,6 +219,21 @@ is_ours (struct sealing *x, const struct catalog_item *item, bool *out)
   return rc == ERR_MISSING && !item->is_sealed ? ERR_NOENT : 0; /* damaged: not ours */
 }
 
+/* That it is seen does not make it durable where its put failed after it was in place; a put of the
+ * same bytes that returns 0 does. */
+static int
+put_again (struct snap *s, const char *digest)
+{
+  struct blob *b = s->vault->region->blob;
+  char key[BLOB_KEY_MAX];
+  AUTO_BUF object;
+  buf_init (&object, MANIFEST_MAX_BYTES + 4096);
+  snprintf (key, sizeof key, "vaults/%s/snapshots/%s.%s.sealed", s->vault->name, s->final.ts,
+            digest);
+  int rc = blob_get_all (b, key, &object);
+  return rc ? rc : blob_put (b, key, object.data, object.len, NULL);
+}
+
 /* What an attempt before this one left.  A `.sealed` whose put was not answered is the seal. */
 static int
 meet_ours (struct sealing *x, const struct catalog_item *item)
@@ -234,6 +249,9 @@ meet_ours (struct sealing *x, const struct catalog_item *item)
   }
   if (strcmp (s->doubtful, item->digest) != 0)
     return ERR_EXISTS;
+  int rc = put_again (s, item->digest);
+  if (rc)
+    return rc;
   snprintf (x->digest, sizeof x->digest, "%s", item->digest);
   x->is_over = true;
   return 0;
@@ -368,8 +386,8 @@ put_sealed (struct sealing *x)
     return 0;
   struct blob_info info;
   int seen = blob_head (b, key, &info);
-  if (seen == 0)
-    return 0;
+  if (seen == 0 && blob_put (b, key, object.data, object.len, NULL) == 0)
+    return 0; /* the second put: to be seen is not to be durable (put_again) */
   if (seen != ERR_MISSING)
     snprintf (s->doubtful, sizeof s->doubtful, "%s", x->digest);
   return rc;
