@@ -17,6 +17,7 @@ void
 world_init (struct world *w)
 {
   memset (w, 0, sizeof *w);
+  w->share = blob_memory_share;
   const char *tmp = getenv ("TMPDIR");
   if (!tmp) /* thousands of state directories come and go */
     tmp = access ("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
@@ -35,8 +36,8 @@ world_init (struct world *w)
   keyring_free (k);
 }
 
-static void
-remove_all (const char *dir)
+void
+world_remove (const char *dir)
 {
   if (!strstr (dir, "/coffer-crash-"))
     DIE ("not ours: %s", dir);
@@ -49,7 +50,7 @@ remove_all (const char *dir)
       continue;
     snprintf (path, sizeof path, "%s/%s", dir, e->d_name);
     if (unlink (path) != 0)
-      remove_all (path);
+      world_remove (path);
   }
   closedir (d);
   rmdir (dir);
@@ -59,7 +60,7 @@ void
 world_end (struct world *w)
 {
   blob_free (w->empty);
-  remove_all (w->dir);
+  world_remove (w->dir);
 }
 
 struct blob *
@@ -81,7 +82,7 @@ host_up (struct world *w, struct blob *store, const char *state, const char *spe
   struct blob *b;
   struct mount_region_opts region = { .name = "r" };
   struct unlock u = { .key_file = w->key };
-  MUST (blob_memory_share (store, &b));
+  MUST (w->share (store, &b));
   MUST (store_open (b, &u, &region.take_keys));
   MUST (blob_fault_new (&b, NULL, &h->fault));
   blob_fault_set_drop_unacked (h->fault, true);
@@ -121,7 +122,7 @@ host_down (struct host *h)
 void
 host_forget (struct host *h)
 {
-  remove_all (h->state);
+  world_remove (h->state);
 }
 
 /* ---- operations by path ---- */

@@ -36,10 +36,13 @@ extern const char *world_now; /* which case runs: part of every message */
 struct world {
   char dir[256], key[300];
   struct blob *empty; /* a store after init, to be cloned */
+  /* One more blob over a store, for a host; blob_memory_share unless a test says otherwise. */
+  int (*share) (struct blob *store, struct blob **out);
   unsigned states;
 };
 void world_init (struct world *w);
 void world_end (struct world *w);
+void world_remove (const char *dir); /* with all that is in it; only below a world */
 /* A new store; NULL SRC: as after init. */
 struct blob *world_store (struct world *w, struct blob *src);
 
