@@ -7,8 +7,8 @@
  * kept here, so the real file system may be any, a tmpfs too.
  *
  * Counted are the calls between which what is durable changes: fsync, fdatasync, rename, link,
- * unlink, mkdir.  From the time of the cut on every call is EIO, those that only read too: who lives
- * on shall not learn more than who died.
+ * unlink, mkdir.  From the time of the cut on every call is EIO, those that only read too: who
+ * lives on shall not learn more than who died.
  *
  * A file system may give a number again at once: all directories here have the same in fstatat.
  *

@@ -2,17 +2,17 @@
 /* The promises of scenario.h over the directory backend, against power cuts.
  *
  * The scenario runs once to learn how many calls it makes that change the store's directory; then,
- * for each k, the power is cut before the k-th of them, or that one fails and all goes on to the end
- * and a power cut there.  What was not synced by then - contents of
- * files, entries of directories, the directories above the store too - is gone (disk.h), and what
- * is left is judged.  Each case comes with entries lost or written before the data, with the host's
- * state or without, with and without a rename that does not replace.
+ * for each k, the power is cut before the k-th of them, or that one fails and all goes on to the
+ * end and a power cut there.  What was not synced by then - contents of files, entries of
+ * directories, the directories above the store too - is gone (disk.h), and what is left is judged.
+ * Each case comes with entries lost or written before the data, with the host's state or without,
+ * with and without a rename that does not replace.
  *
  * That the test would notice is tried first: with a disk that ignores fsync of directories, and one
  * that ignores that of files, it must fail.
  *
- *   file_points [FIRST [LAST]]   only these k, each in all sixteen ways.  Without arguments each k in
- * one way, or in all with COFFER_TEST_ALL. */
+ *   file_points [FIRST [LAST]]   only these k, each in all sixteen ways.  Without arguments each k
+ * in one way, or in all with COFFER_TEST_ALL. */
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>

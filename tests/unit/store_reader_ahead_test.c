@@ -93,8 +93,8 @@ test_hints_once (void **state)
   printf ("  four readers, named once: %.0f MB/s, %llu GETs, %.3f of wanted\n",
           (double) sealed_bytes (v) / s / 1e6, (unsigned long long) st.gets,
           (double) st.get_bytes / (double) sealed_bytes (v));
+#ifndef WITH_SANITIZER /* so slow that what is read ahead grows stale and is read again */
   assert_true (st.get_bytes <= sealed_bytes (v) / 20 * 21);
-#ifndef WITH_SANITIZER
   assert_true (s < 128 * 0.02);
 #endif
   reader_forget_source (r, &v->src);
