@@ -15,7 +15,6 @@
 /* An owner that has nothing to give for so long, while others wait, yields in the midst of its run.
  */
 #define IDLE_NS (NS_PER_S / 4)
-#define TERM_NS NS_PER_S
 
 static void
 append (struct chunk_list *l, struct pipe_chunk *c)
@@ -66,17 +65,11 @@ first_without_lane (struct pipe *v)
   return NULL;
 }
 
-static bool
-is_term_over (const struct lane *l)
-{
-  return l->run && clock_now () - l->since > TERM_NS;
-}
-
 /* Is what L's owner did enough, so that another may have it? */
 static bool
 is_run_over (const struct pipe *v, const struct lane *l)
 {
-  if (l->run >= LANE_RUN_BYTES || is_term_over (l))
+  if (l->run >= LANE_RUN_BYTES)
     return true;
   if (l->ahead || l->busy)
     return false;
@@ -99,7 +92,7 @@ give_lane (struct pipe *v, struct lane *l, uint64_t stream)
   l->stream = stream;
   l->run = 0;
   l->ahead = 0;
-  l->moved = l->since = clock_now ();
+  l->moved = clock_now ();
   for (struct pipe_chunk *c = v->waiting.head; c; c = c->next)
     if (c->stream == stream)
       l->ahead += c->len;
@@ -254,5 +247,5 @@ pipe_favours (struct pipe *v, uint64_t stream)
 {
   LOCK_SCOPE (&v->line->lock);
   const struct lane *l = lane_of (v, stream);
-  return l && (uint64_t) l->run + l->ahead < LANE_RUN_BYTES && !is_term_over (l);
+  return l && (uint64_t) l->run + l->ahead < LANE_RUN_BYTES;
 }

@@ -47,9 +47,8 @@ struct packing {
 /* A lane is a pack that is being filled, and whose turn it is to fill it (ruling 4).
  *
  *   L1  A data chunk is placed in the lane that its stream owns; a stream owns at most one lane.
- *   L2  Who owns a lane keeps it for a run of LANE_RUN_BYTES, or until its stream ends, or for
- *       TERM_NS where the store is slower than that; then it goes to the stream of the chunk that
- *       waits longest, if any does.  (At 1 MB/s a run would hold up other writers for 4 s.)
+ *   L2  Who owns a lane keeps it for a run of LANE_RUN_BYTES, or until its stream ends; then it
+ *       goes to the stream of the chunk that waits longest, if any does.
  *   L3  The new owner begins when all of the old one's chunks are placed: a run is contiguous but
  *       for the end of a pack.  (Two sealers may swap neighbours inside a run.)  Streams that ended
  *       within 2 MiB, files of a chunk or two, are not waited for.
@@ -71,7 +70,6 @@ struct lane {
   size_t ahead;      /* bytes of the owner that wait */
   unsigned busy;     /* chunks taken, not yet placed */
   int64_t moved;     /* the owner pushed, or something of it was taken */
-  int64_t since;    /* when it was given to its owner */
 };
 
 struct chunk_list {
