@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The dedup index: what it finds is true, what it should find it does; its files may be damaged. */
+/* The dedup index: what it finds is true, what it should find it does; its files may be damaged.
+ * Longer than 600 lines: every test works on the same small index and its helpers. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
