@@ -49,8 +49,13 @@ fsync_start (struct fsyncing *f, struct host *h, const char *path)
 static void
 wait_for_building (const struct host *h, const struct fsyncing *f)
 {
-  while (!h->m->snaps[0]->is_building && !f->is_over)
+  struct snap *s = h->m->snaps[0];
+  for (bool is_building = false; !is_building && !f->is_over;) {
     usleep (50);
+    lock_take (&s->lock);
+    is_building = s->is_building;
+    lock_release (&s->lock);
+  }
 }
 
 static void
