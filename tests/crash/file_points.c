@@ -201,6 +201,8 @@ must_notice (const char *what, enum disk_lie lie)
 {
   world_now = what;
   fflush (NULL);
+  struct world w; /* the parent's: the child leaves it as it is */
+  world_init (&w);
   pid_t pid = fork ();
   if (pid < 0)
     DIE ("fork");
@@ -209,14 +211,13 @@ must_notice (const char *what, enum disk_lie lie)
     setrlimit (RLIMIT_CORE, &none);
     if (!getenv ("COFFER_TEST_VERBOSE") && !freopen ("/dev/null", "w", stderr))
       _exit (0);
-    struct world w;
-    world_init (&w);
     (void) run_one (&w, 0, WAY_LOSE_STATE, lie);
     _exit (0);
   }
   int status;
   if (waitpid (pid, &status, 0) != pid || !WIFSIGNALED (status))
     DIE ("nothing was lost, or it was not noticed");
+  world_end (&w);
 }
 
 int
