@@ -67,7 +67,9 @@ turn_built (struct snap *s, uint64_t turn)
 {
   LOCK_SCOPE (&s->lock);
   s->overruns[turn % CHECKPOINTS_FLYING] = s->is_overrun;
-  s->is_building = s->is_syncing = s->is_overrun = false;
+  s->is_building = false;
+  s->is_syncing = false;
+  s->is_overrun = false;
   pthread_cond_broadcast (&s->changed);
 }
 
