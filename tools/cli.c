@@ -43,7 +43,7 @@ static void
 print_wrapped (const char *text, size_t indent, size_t column)
 {
   while (*text) {
-    size_t n = strlen (text), room = 79 - indent;
+    size_t n = strcspn (text, "\n"), room = 79 - indent;
     if (n > room) {
       n = room;
       while (n && text[n] != ' ')
@@ -54,7 +54,9 @@ print_wrapped (const char *text, size_t indent, size_t column)
     printf ("%*s%.*s\n", (int) (indent - column), "", (int) n, text);
     column = 0;
     text += n;
-    text += *text == ' ';
+    if (*text == '\n') /* a paragraph ends */
+      putchar ('\n');
+    text += *text == ' ' || *text == '\n';
   }
 }
 

@@ -116,8 +116,8 @@ failed (struct cli *cli, const struct mounted *m, json_t *entry)
   const char *error = json_string_value (json_object_get (entry, "error"));
   const char *text = json_string_value (json_object_get (entry, "error_text"));
   int err = err_from_text (error ? error : "");
-  const char *next = "It is open again, with all that was written. Mend what is named above and "
-                     "seal it again.";
+  const char *next = "It is open again, with all that was written. Mend what is named above, or in "
+                     "the mount's log, and seal it again.";
   if (err == ERR_BUSY)
     next = text && strncmp (text, "open for writing", 16) == 0
       ? "Close these files and seal again, or give --force to cut here."
@@ -126,8 +126,13 @@ failed (struct cli *cli, const struct mounted *m, json_t *entry)
   else if (err == ERR_EXISTS && text && strncmp (text, "both ", 5) == 0)
     next = "Take one of the parts back (coffer seal --reopen, on its host), rename or remove the "
            "file there, finish the part and seal again.";
-  return cli_fail (cli, err, next, "seal %s/%s%s%s%s", m->top, m->rel,
-                   text && *text ? " (" : "", text ? text : "", text && *text ? ")" : "");
+  /* The text may end with the error, which is said anyway. */
+  int n = text ? (int) strlen (text) : 0, tail = error ? (int) strlen (error) + 2 : 0;
+  if (n > tail && tail > 2 && strncmp (text + n - tail, ": ", 2) == 0
+      && strcmp (text + n - tail + 2, error) == 0)
+    n -= tail;
+  return cli_fail (cli, err, next, "seal %s/%s%s%.*s%s", m->top, m->rel, n ? " (" : "", n,
+                   text ? text : "", n ? ")" : "");
 }
 
 /* One look: -1 to go on, else the exit status. */

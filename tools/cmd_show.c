@@ -336,6 +336,10 @@ show_store (struct facts *f, const char *path, const struct config *c)
                                               "lists them", s.shown, t.vault, t.ts);
     if (rc == 0)
       rc = show_item (f, &s, &t, &item);
+    if (rc == ERR_NOENT)
+      return cli_refuse (f->cli, EXIT_FAILED, "%s/%s in %s has no \"%s\": coffer find looks for a "
+                                              "name",
+                         t.vault, item.name.ts, s.shown, t.rest);
     return rc < 0 ? wire_fail (f->cli, &s, rc, "read the snapshot in") : print_facts (f);
   }
   return cli_refuse (f->cli, EXIT_USAGE_WRONG, "the configuration has no region \"%s\"", t.region);

@@ -82,7 +82,9 @@ print_mdoc (const char *text)
     if (*p == '.' && p[1] == ' ') {
       printf (".\n");
       p++;
-    } else if (*p == '\\')
+    } else if (*p == '\n')
+      printf ("\n.Pp\n");
+    else if (*p == '\\')
       printf ("\\e");
     else if (*p == '-')
       printf ("\\-");

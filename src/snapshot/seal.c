@@ -31,7 +31,16 @@ struct sealing {
   char digest[2 * DIGEST_LEN + 1];
   char key[BLOB_KEY_MAX]; /* of .pending */
   bool is_over;           /* an attempt before this one did it */
+  const char *failed;     /* the first step that failed, for people */
 };
+
+static int
+step (struct sealing *x, const char *what, int rc)
+{
+  if (rc && !x->failed)
+    x->failed = what;
+  return rc;
+}
 
 static void
 name_writers (struct snap *s, char *out, size_t cap)
@@ -416,35 +425,36 @@ steps (struct sealing *x)
 {
   struct snap *s = x->snap;
   struct vault *v = s->vault;
-  int rc = s->is_finished ? check_joined (x) : 0;
+  int rc = s->is_finished ? step (x, "looking whether other hosts sealed it", check_joined (x)) : 0;
   if (rc == 0 && !x->is_over)
-    rc = join_gather (s, &x->join);
+    rc = step (x, "reading the other hosts' parts", join_gather (s, &x->join));
   if (rc == 0 && !x->is_over)
-    rc = snap_end_writing (s);
+    rc = step (x, "ending the writing", snap_end_writing (s));
   if (rc == 0 && !x->is_over)
-    rc = check_alone (x);
+    rc = step (x, "looking for the same snapshot of another host", check_alone (x));
   if (rc == 0 && x->is_over)
     return 0;
   if (rc == 0)
-    rc = filedata_push_all (s, false);
+    rc = step (x, "sending the last data", filedata_push_all (s, false));
   if (rc == 0)
-    rc = snap_merge_packs (s);
+    rc = step (x, "merging small packs", snap_merge_packs (s));
   if (rc == 0)
-    rc = join_merge (s, &x->join);
+    rc = step (x, "joining the parts", join_merge (s, &x->join));
   if (rc == 0)
-    rc = tree_build (s, x->join.tree ? x->join.tree : s->tree, &x->tree);
+    rc = step (x, "writing the tree",
+               tree_build (s, x->join.tree ? x->join.tree : s->tree, &x->tree));
   if (rc == 0)
-    rc = pipe_put_index (v->pipe);
+    rc = step (x, "writing the index", pipe_put_index (v->pipe));
   if (rc == 0)
-    rc = put_pending (x);
+    rc = step (x, "announcing the seal", put_pending (x));
   if (rc == 0)
-    rc = check_alone (x);
+    rc = step (x, "looking for the same snapshot of another host", check_alone (x));
   if (rc == 0)
-    rc = join_recheck (s, &x->join);
+    rc = step (x, "looking at the other hosts' parts again", join_recheck (s, &x->join));
   if (rc == 0)
-    rc = check_packs (x);
+    rc = step (x, "proving that the packs are there", check_packs (x));
   if (rc == 0)
-    rc = put_sealed (x);
+    rc = step (x, "writing the manifest", put_sealed (x));
   if (rc && !s->doubtful[0])
     withdraw (x);
   return rc;
@@ -491,7 +501,9 @@ snap_seal_run (struct snap *s)
   } else {
     char why[sizeof s->error_text] = "";
     lock_take (&s->lock);
-    if (s->error) /* else it names open files: for status, not for the log */
+    if (!s->error_text[0])
+      snprintf (s->error_text, sizeof s->error_text, "%s: %s", x.failed, err_str (rc));
+    if (rc != ERR_BUSY) /* else it names open files: for status, not for the log */
       memcpy (why, s->error_text, sizeof why);
     lock_release (&s->lock);
     log_err ("not sealed vault=%s snapshot=%s err=\"%s\"%s%s", s->vault->name, s->final.ts,

@@ -221,7 +221,8 @@ index_pack_done (struct index *x, uint32_t no, const uint8_t name[PACK_NAME_LEN]
     log_warn ("the entries of a pack will be missing in this host's index delta err=\"%s\"",
               err_str (own));
   if (rc < 0 && rc != ERR_STATE)
-    log_err ("cannot note a pack in the index number=%u err=\"%s\"", no, err_str (rc));
+    log_err ("cannot note a pack in the index: is the disk of the state directory full or failing? "
+             "number=%u err=\"%s\"", no, err_str (rc));
   return rc;
 }
 
