@@ -410,6 +410,7 @@ make_mount (struct wire *w)
     .write_timeout_ns = config_number (c, CONFIG_ALL, CONFIG_ID_WRITE_TIMEOUT),
     .idle_seal_ns = config_number (c, CONFIG_ALL, CONFIG_ID_IDLE_SEAL),
     .partial_expire_ns = config_number (c, CONFIG_ALL, CONFIG_ID_PARTIAL_EXPIRE),
+    .file_sha256 = config_is (c, CONFIG_ID_FILE_SHA256),
     .seal_verify = config_text (c, CONFIG_ALL, CONFIG_ID_SEAL_VERIFY),
   };
   int rc = mount_new (&opts, &w->mount);

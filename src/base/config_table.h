@@ -82,6 +82,9 @@ CONFIG (IDLE_SEAL, "idle-seal", DURATION, GLOBAL, "", 0, 30 * 86400 * NS_PER_S, 
 CONFIG (PARTIAL_EXPIRE, "partial-expire", DURATION, GLOBAL, "", 3600 * NS_PER_S,
         3650 * 86400 * NS_PER_S, "7d", false,
         "A .partial snapshot to which nothing has been written for so long may be removed.")
+CONFIG (FILE_SHA256, "file-sha256", BOOL, GLOBAL, "", 0, 0, "no", false,
+        "Keep the SHA-256 of each file that is written in order, or copied whole from a file that "
+        "has one: user.coffer.sha256 of the sealed file. About 0.6 s of CPU per GiB.")
 CONFIG (SEAL_VERIFY, "seal-verify", CHOICE, GLOBAL, "none|list", 0, 0, "none", false,
         "What a seal looks at in the store before it says done: nothing beyond the answers to its "
         "uploads, or a listing that shows every pack.")

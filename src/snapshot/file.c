@@ -46,24 +46,6 @@ filedata_begin (struct snap *s, struct inode *i)
   return 0;
 }
 
-static void
-note_change (struct filedata *d, uint64_t off, uint64_t end)
-{
-  d->recent[d->changes++ % RECENT_CHANGES] = (struct changed){ off, end };
-}
-
-/* Has a writer touched [off, end) since there were SINCE changes? */
-static bool
-has_changed (const struct filedata *d, uint32_t since, uint64_t off, uint64_t end)
-{
-  if (d->changes - since > RECENT_CHANGES)
-    return true;
-  for (uint32_t k = since; k != d->changes; k++)
-    if (d->recent[k % RECENT_CHANGES].off < end && d->recent[k % RECENT_CHANGES].end > off)
-      return true;
-  return false;
-}
-
 /* Frees D if nothing of it is needed; the pin goes with it. */
 void
 filedata_settle (struct snap *s, struct inode *i, bool end_use)
@@ -82,6 +64,7 @@ filedata_settle (struct snap *s, struct inode *i, bool end_use)
     if (d->next)
       d->next->link = d->link;
     overlay_free (d->overlay);
+    file_sha_drop (d);
     free (d);
     i->data = NULL;
   }
@@ -252,6 +235,7 @@ ensure_room (struct snap *s, struct filedata *d, size_t k, size_t more)
 int
 stream_append (struct snap *s, struct inode *i, struct filedata *d, const uint8_t *p, size_t n)
 {
+  file_sha_append (d, p, n);
   while (n) {
     bool is_cut;
     size_t k = chunker_scan (&d->chunker, p, n, &is_cut);
@@ -322,7 +306,8 @@ filedata_write (struct snap *s, struct inode *i, uint64_t off, const uint8_t *p,
   uint64_t size = i->a.size;
   lock_release (&i->tree->lock);
   decide_class (i, d, off, p, n);
-  note_change (d, off, off + n);
+  file_sha_begin (s, d, off);
+  file_changed (d, off, off + n);
   int rc = 0;
   bool must_wait = is_untold (s, i, off, n);
   bool continues = !must_wait && off == stream_end (d) && (d->cur || d->ahead);
@@ -368,6 +353,7 @@ filedata_close (struct snap *s, struct inode *i)
   struct filedata *d = i->data;
   int rc = d ? window_flush (s, i, d) : 0;
   if (rc == 0 && d) {
+    file_sha_end (d);
     end_in_order (d);
     rc = push_cur (s, i, d);
   }
@@ -406,7 +392,7 @@ filedata_truncate (struct snap *s, struct inode *i, uint64_t size)
   if (rc)
     return rc;
   if (i->data) {
-    note_change (i->data, size, UINT64_MAX);
+    file_changed (i->data, size, UINT64_MAX);
     cut_stream (s, i, i->data, size);
     if (i->data->overlay)
       overlay_clear (i->data->overlay, size, UINT64_MAX);
@@ -415,6 +401,8 @@ filedata_truncate (struct snap *s, struct inode *i, uint64_t size)
   rc = size < i->a.size ? extmap_truncate (&i->map, size) : 0;
   if (rc == 0) {
     inode_cut_locked (i, size);
+    if (size != i->a.size)
+      inode_set_sha_locked (i, NULL);
     i->a.size = size;
     i->a.mtime = i->ctime = time_now ();
     inode_touch_locked (i);
@@ -430,7 +418,7 @@ clear_locked (struct snap *s, struct inode *i, uint64_t off, const struct extent
     return ERR_NOMEM;
   if (d->error || s->is_cut)
     return d->error ? d->error : ERR_ROFS;
-  note_change (d, off, off + e->len);
+  file_changed (d, off, off + e->len);
   int rc = window_flush (s, i, d);
   if (rc == 0 && d->cur && off < stream_end (d) && off + e->len > d->cur_off)
     rc = begin_stream (s, i, d, stream_end (d));
@@ -539,14 +527,14 @@ push_range (struct snap *s, struct inode *i, uint64_t start, uint64_t end, bool 
     struct filedata *d = data_of (i);
     if (!is_group && s->is_syncing)
       continue; /* begun meanwhile */
-    if (d && d->overlay && has_changed (d, changes, off, off + n) && ++vain > PUSH_TRIES) {
+    if (d && d->overlay && file_has_changed (d, changes, off, off + n) && ++vain > PUSH_TRIES) {
       rc = push_dirty_locked (s, i, d, off, off + n, buf);
       off += n;
       continue;
     }
     if (!d || !d->overlay)
       break; /* dropped: nothing of it is wanted any more */
-    if (has_changed (d, changes, off, off + n))
+    if (file_has_changed (d, changes, off, off + n))
       continue; /* written meanwhile: what was read may be old */
     if (stream_end (d) != off || off == start) {
       rc = window_flush (s, i, d); /* what is ahead is so of where the stream is now */

@@ -53,6 +53,12 @@ uint64_t filedata_overlay_bytes (struct snap *s);
 /* Sets an extent (copied reference); the range must not be dirty elsewhere. */
 int filedata_set_extent (struct snap *s, struct inode *i, uint64_t off,
                          const struct extent *e) WARN_UNUSED;
+/* The number of changes to I's content so far. */
+uint32_t filedata_changes (struct inode *i);
+/* [off, off + n) of I is now what is there in a file of SIZE bytes whose SHA-256 is SHA (NULL: not
+ * known), set by COUNT changes since there were SINCE of them. */
+void filedata_copied (struct inode *i, const uint8_t *sha, uint64_t size, uint64_t off, uint64_t n,
+                      uint32_t since, uint32_t count);
 
 /* One piece of a read: memory already filled, or a chunk to open. */
 struct read_piece {

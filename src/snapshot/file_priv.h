@@ -46,6 +46,11 @@ struct filedata {
   uint32_t serial;
   uint32_t changes;       /* of the content, by writers */
   struct changed recent[RECENT_CHANGES]; /* of change N: [N % RECENT_CHANGES] */
+  /* file_changes.c */
+  struct sha256 *sha;     /* of the first HASHED bytes, which came in order; NULL: not wanted */
+  uint64_t hashed;
+  uint64_t copied;        /* so many bytes are the first of a file whose SHA-256 is: */
+  uint8_t copied_sha[32];
   int error;
 };
 
@@ -62,6 +67,17 @@ stream_end (const struct filedata *d)
 int begin_stream (struct snap *s, struct inode *i, struct filedata *d, uint64_t off) WARN_UNUSED;
 int stream_append (struct snap *s, struct inode *i, struct filedata *d, const uint8_t *p,
                    size_t n) WARN_UNUSED;
+
+/* file_changes.c - what writers changed; and the whole-file SHA-256 (ruling 8), known where
+ * the file came in order, or whole from a file that has one.  The data's lock is held. */
+void file_changed (struct filedata *d, uint64_t off, uint64_t end);
+/* Has a writer touched [off, end) since there were SINCE changes? */
+bool file_has_changed (const struct filedata *d, uint32_t since, uint64_t off, uint64_t end);
+void file_sha_begin (struct snap *s, struct filedata *d, uint64_t off);
+/* N bytes are about to be appended to the stream. */
+void file_sha_append (struct filedata *d, const uint8_t *p, size_t n);
+void file_sha_end (struct filedata *d);
+void file_sha_drop (struct filedata *d);
 
 /* file_window.c - the reordering window (ruling 15): a large write up to 16 MiB behind the stream's
  * end is kept until what lies between has come, so that writes that overtake each other make the

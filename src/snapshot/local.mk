@@ -7,7 +7,7 @@ libsnapshot_la_SOURCES = \
 	%D%/checkpoint.c \
 	%D%/commit.c \
 	%D%/extmap.c %D%/extmap.h \
-	%D%/file.c %D%/file_all.c %D%/file.h %D%/file_priv.h \
+	%D%/file.c %D%/file_all.c %D%/file_changes.c %D%/file.h %D%/file_priv.h \
 	%D%/file_read.c \
 	%D%/file_window.c \
 	%D%/history.c %D%/history.h \

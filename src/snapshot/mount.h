@@ -67,6 +67,7 @@ struct mount_opts {
   int64_t partial_expire_ns;   /* 7 days */
   /* "none" (default) or "list": re-read after upload, see coffer.conf(5) */
   const char *seal_verify;
+  bool file_sha256;            /* no: of files that come in order (ruling 8) */
   int64_t own_trusted_ns;      /* 0: 12 h; no setting, see seal.c */
 };
 

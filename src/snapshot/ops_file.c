@@ -367,6 +367,7 @@ mount_copy_range (struct mount *m, struct file *in, uint64_t in_off, struct file
     return 0;
   if (len > size - in_off)
     len = size - in_off;
+  uint32_t since = filedata_changes (out->inode), count = 0;
   while (*copied < len) {
     struct mapped x;
     uint8_t pack[PACK_NAME_LEN];
@@ -382,7 +383,10 @@ mount_copy_range (struct mount *m, struct file *in, uint64_t in_off, struct file
     if (rc)
       return *copied ? 0 : rc;
     *copied += x.e.len;
+    count++;
   }
+  if (in_off == out_off)
+    filedata_copied (out->inode, sealed_file_sha256 (in->sf), size, in_off, *copied, since, count);
   out->wrote = true;
   return 0;
 }

@@ -87,6 +87,7 @@ int sealed_file_open (struct sealed *t, uint64_t row, unsigned flags,
 void sealed_file_free (struct sealed_file *f);
 DEFINE_FREEP (sealed_file);
 uint64_t sealed_file_size (const struct sealed_file *f);
+const uint8_t *sealed_file_sha256 (const struct sealed_file *f); /* NULL: not known */
 /* The extent at OFF, cut to begin there; pack (32 bytes) is valid until the next call. */
 int sealed_file_get (struct sealed_file *f, uint64_t off, unsigned flags, struct mapped *out,
                      uint8_t pack[PACK_NAME_LEN]) WARN_UNUSED;

@@ -25,6 +25,8 @@ struct sealed_file {
   struct sealed *tree;
   struct lock lock; /* LOCK_FILE: what follows */
   uint64_t size;
+  bool has_sha;
+  uint8_t sha[32];
   bool is_external;
   struct chunk_ref root;
   uint8_t root_pack[PACK_NAME_LEN];
@@ -100,6 +102,9 @@ sealed_file_open (struct sealed *t, uint64_t row, unsigned flags, struct sealed_
   lock_init (&f->lock, LOCK_FILE, "sealed file");
   f->tree = t;
   f->size = v.row.attr.size;
+  f->has_sha = v.row.attr.sha256 != NULL;
+  if (f->has_sha)
+    memcpy (f->sha, v.row.attr.sha256, sizeof f->sha);
   f->is_external = v.row.attr.is_external;
   if (f->is_external) {
     f->root = v.row.attr.ext_root;
@@ -126,6 +131,12 @@ uint64_t
 sealed_file_size (const struct sealed_file *f)
 {
   return f->size;
+}
+
+const uint8_t *
+sealed_file_sha256 (const struct sealed_file *f)
+{
+  return f->has_sha ? f->sha : NULL;
 }
 
 static int

@@ -192,6 +192,7 @@ static int
 file_row (struct builder *b, struct inode *i, struct node_attr *a, struct buf *inline_extents)
 {
   uint64_t at;
+  a->sha256 = i->sha256;
   if (map_get (&b->externals, i->ino, &at) && b->files[at].count) {
     const struct external *x = &b->files[at];
     a->is_external = true;

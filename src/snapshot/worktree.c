@@ -72,6 +72,7 @@ inode_free (struct inode *i)
   lock_destroy (&i->data_lock);
   free (i->symlink);
   free (i->xattrs);
+  free (i->sha256);
   free (i->tmp_class);
   free (i);
 }
@@ -169,6 +170,9 @@ inode_write_locked (struct inode *i)
   rc = node_attr_encode (&a, &b);
   if (rc)
     return rc;
+  buf_put_u8 (&b, i->sha256 != NULL);
+  if (i->sha256)
+    buf_put (&b, i->sha256, 32);
   buf_put_u8 (&b, is_inline && i->map.count);
   if (is_inline && i->map.count)
     rc = segment_encode (&i->map.segs[0], &b);
@@ -200,6 +204,19 @@ evict_locked (struct worktree *t)
   }
 }
 
+void
+inode_set_sha_locked (struct inode *i, const uint8_t sha[32])
+{
+  if (!sha) {
+    free (STEAL (i->sha256));
+    return;
+  }
+  if (!i->sha256)
+    i->sha256 = malloc (32);
+  if (i->sha256) /* else it is not known */
+    memcpy (i->sha256, sha, 32);
+}
+
 static int
 set_views (struct inode *i, const struct node_attr *a)
 {
@@ -225,6 +242,8 @@ set_views (struct inode *i, const struct node_attr *a)
   i->a = *a;
   i->a.symlink = symlink;
   i->a.xattrs = xattrs;
+  i->a.sha256 = NULL;
+  inode_set_sha_locked (i, a->sha256);
   return 0;
 }
 
@@ -278,6 +297,12 @@ inode_decode (struct inode *i, const struct buf *row)
     rc = set_views (i, &a);
   if (rc)
     return rc;
+  if (rd_u8 (&r)) {
+    const uint8_t *sha = rd_take (&r, 32);
+    if (!sha)
+      return ERR_IO;
+    inode_set_sha_locked (i, sha);
+  }
   if (rd_u8 (&r)) {
     rc = extmap_load_inline (&i->map, &r);
     if (rc == 0)

@@ -38,6 +38,8 @@ struct inode {
   uint32_t subdirs;
   struct node_time ctime;
   uint8_t *symlink, *xattrs;
+  uint8_t *sha256; /* of the file as it is, 32 bytes, where known (a recovery knows none); set with
+                      data_lock held as well */
   struct extmap map;
   /* So much of the file is in the store by the last checkpoint that is confirmed (durable); by the
    * newest written, confirmed or not (told); by each of those on their way (told_by, by their slot;
@@ -87,6 +89,8 @@ void inode_stat_locked (const struct inode *i, struct node_stat *out); /* all bu
 void inode_stat (struct inode *i, struct node_stat *out);
 /* What was told of the file beyond SIZE holds no more. */
 void inode_cut_locked (struct inode *i, uint64_t size);
+/* SHA (NULL: not known) is the file's whole SHA-256. */
+void inode_set_sha_locked (struct inode *i, const uint8_t sha[32]);
 /* The inode changed: written back later, noted for the checkpoint. */
 void inode_touch_locked (struct inode *i);
 
