@@ -168,6 +168,23 @@ parent_of (struct host *h, const char *path, uint64_t *node, const char **name)
   return rc;
 }
 
+struct blob *
+world_begin (struct world *w, struct host *out)
+{
+  struct blob *store = world_store (w, NULL);
+  host_up (w, store, NULL, "", out);
+  MUST (do_mkdir (out, "db"));
+  return store;
+}
+
+void
+world_over (struct host *h, struct blob *store)
+{
+  host_down (h);
+  host_forget (h);
+  blob_free (store);
+}
+
 int
 do_mkdir (struct host *h, const char *path)
 {

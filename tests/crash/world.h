@@ -61,6 +61,9 @@ void host_kill (struct host *h);
 void host_down (struct host *h);
 void host_forget (struct host *h); /* removes the state directory */
 bool host_is_dead (struct host *h);
+/* A new store and a host of it with the database "db"; and the end of both. */
+struct blob *world_begin (struct world *w, struct host *out);
+void world_over (struct host *h, struct blob *store);
 
 /* Paths are "vault/snapshot/...", all in region "r". */
 int do_mkdir (struct host *h, const char *path);

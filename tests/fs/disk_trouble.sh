@@ -9,14 +9,7 @@
 requires_mount
 requires jq python3 mkfs.ext4
 
-server () { "$TOP/tests/lib/servers/minio.sh" "$@"; }
-export COFFER_SERVERS=${COFFER_SERVERS:-$COFFER_BUILD/servers}
-server build > "$TESTDIR/build.log" 2>&1 || skip "needs MinIO: $(tail -n 1 "$TESTDIR/build.log")"
-port=$((20000 + $$ % 20000))
-server start "$TESTDIR/minio" $port || fail "MinIO does not start"
-at_exit "server stop '$TESTDIR/minio'"
-eval "$(server env "$TESTDIR/minio")"
-URL=$(server url "$TESTDIR/minio" backups)
+start_minio
 
 # disk DIR MIB: a small disk of its own, mounted on DIR.
 disk () {

@@ -9,14 +9,7 @@
 requires_mount
 requires jq curl openssl
 
-server () { "$TOP/tests/lib/servers/minio.sh" "$@"; }
-export COFFER_SERVERS=${COFFER_SERVERS:-$COFFER_BUILD/servers}
-server build > "$TESTDIR/build.log" 2>&1 || skip "needs MinIO: $(tail -n 1 "$TESTDIR/build.log")"
-port=$((20000 + $$ % 20000))
-server start "$TESTDIR/minio" $port || fail "MinIO does not start"
-at_exit "server stop '$TESTDIR/minio'"
-eval "$(server env "$TESTDIR/minio")"
-URL=$(server url "$TESTDIR/minio" backups)
+start_minio
 
 says () {
   local want=$1 pattern=$2 rc=0
@@ -37,9 +30,9 @@ says 77 'denied|credentials' env AWS_SECRET_ACCESS_KEY=wrong "$COFFER" snapshots
   --key-file "$KEY" "$URL"
 
 # --- TLS: with the CA's file it works, without it is refused
-server start "$TESTDIR/tls" $((port + 1)) tls || fail "MinIO does not start with TLS"
+server start "$TESTDIR/tls" $((PORT + 1)) tls || fail "MinIO does not start with TLS"
 at_exit "server stop '$TESTDIR/tls'"
-tls="s3://coffer/backups?endpoint=https://127.0.0.1:$((port + 1))&region=us-east-1"
+tls="s3://coffer/backups?endpoint=https://127.0.0.1:$((PORT + 1))&region=us-east-1"
 "$COFFER" init -q --key-file "$TESTDIR/tlskey" "$tls&ca-file=$TESTDIR/tls/ca.pem" || fail "TLS"
 "$COFFER" key list --key-file "$TESTDIR/tlskey" "$tls&ca-file=$TESTDIR/tls/ca.pem" > /dev/null ||
   fail "a CA of our own"
@@ -96,7 +89,7 @@ timeout -s INT 5 "$COFFER" seal "$VAULT/$(ts 2).partial" > /dev/null 2>&1 || rc=
 [ $rc != 0 ] || fail "sealed without a server"
 [ ! -e "$VAULT/$(ts 2)" ] || fail "a sealed snapshot that is not in the store"
 says 75 'does not answer|temporary' "$COFFER" snapshots --key-file "$KEY" -o retry=none "$URL"
-server start "$TESTDIR/minio" $port || fail "MinIO does not start again"
+server start "$TESTDIR/minio" $PORT || fail "MinIO does not start again"
 wait $writer || fail "the writer did not outlast the server's absence"
 within 200 "$COFFER" seal "$VAULT/$(ts 2).partial" > "$TESTDIR/out" 2>&1 ||
   fail "$(cat "$TESTDIR/out")"

@@ -140,6 +140,19 @@ coffer_forget_local () {
 }
 coffer_remount () { coffer_umount; coffer_mount "$@"; }
 
+# A MinIO server of the test's own: URL is set, and what a client needs in the environment; PORT is
+# its port.  `server stop "$TESTDIR/minio"` and `server start "$TESTDIR/minio" $PORT` as it likes.
+server () { "$TOP/tests/lib/servers/minio.sh" "$@"; }
+start_minio () {
+  export COFFER_SERVERS=${COFFER_SERVERS:-$COFFER_BUILD/servers}
+  server build > "$TESTDIR/build.log" 2>&1 || skip "needs MinIO: $(tail -n 1 "$TESTDIR/build.log")"
+  PORT=$((20000 + $$ % 20000))
+  server start "$TESTDIR/minio" $PORT || fail "MinIO does not start"
+  at_exit "server stop '$TESTDIR/minio'"
+  eval "$(server env "$TESTDIR/minio")"
+  URL=$(server url "$TESTDIR/minio" backups)
+}
+
 # The N-th instant of one day.
 ts () { printf '20260101T%06dZ' "$1"; }
 

@@ -48,29 +48,12 @@ test_names (void **state)
       fail_msg ("\"%s\" was taken", bad[i]);
 }
 
-static struct blob *
-begin (struct host *h)
-{
-  struct blob *store = world_store (&world, NULL);
-  host_up (&world, store, NULL, "", h);
-  is (do_mkdir (h, "db"), 0);
-  return store;
-}
-
-static void
-end (struct host *h, struct blob *store)
-{
-  host_down (h);
-  host_forget (h);
-  blob_free (store);
-}
-
 static void
 test_begin (void **state)
 {
   (void) state;
   struct host h;
-  struct blob *store = begin (&h);
+  struct blob *store = world_begin (&world, &h);
   is (do_mkdir (&h, "db/not-a-time"), ERR_INVALID);
   is (do_mkdir (&h, "db/20990101T000000Z.partial"), ERR_INVALID); /* ahead of the store's clock */
   is (do_mkdir (&h, T ".partial"), 0);
@@ -81,7 +64,7 @@ test_begin (void **state)
   is (do_mkdir (&h, T ".partial"), ERR_EXISTS);
   is (do_write (&h, T "/x", 0, "x", 1), ERR_ROFS);
   is (do_mkdir (&h, T "/d"), ERR_ROFS);
-  end (&h, store);
+  world_over (&h, store);
 }
 
 static void
@@ -89,7 +72,7 @@ test_renames (void **state)
 {
   (void) state;
   struct host h;
-  struct blob *store = begin (&h);
+  struct blob *store = world_begin (&world, &h);
   is (do_mkdir (&h, "other"), 0);
   is (do_mkdir (&h, T ".partial"), 0);
   is (do_mkdir (&h, U ".partial"), 0);
@@ -112,7 +95,7 @@ test_renames (void **state)
   is (do_read (&h, U ".partial/f", &got), 0);
   is (got.len, 3);
   assert_memory_equal (got.data, "abc", 3);
-  end (&h, store);
+  world_over (&h, store);
 }
 
 static void
@@ -120,7 +103,7 @@ test_writer_at_seal (void **state)
 {
   (void) state;
   struct host h;
-  struct blob *store = begin (&h);
+  struct blob *store = world_begin (&world, &h);
   is (do_mkdir (&h, T ".partial"), 0);
   is (do_write (&h, T ".partial/log", 0, "one", 3), 0);
   struct node_stat st;
@@ -140,7 +123,7 @@ test_writer_at_seal (void **state)
   buf_init (&got, 100);
   is (do_read (&h, T "/log", &got), 0);
   is (got.len, 6); /* what was taken before the cut, and nothing after */
-  end (&h, store);
+  world_over (&h, store);
 }
 
 static void
@@ -148,7 +131,7 @@ test_two_sealers (void **state)
 {
   (void) state;
   struct host a, b;
-  struct blob *store = begin (&a);
+  struct blob *store = world_begin (&world, &a);
   host_up (&world, store, NULL, "", &b);
   (void) !do_mkdir (&b, "db"); /* may be seen already */
   is (do_mkdir (&a, T ".partial"), 0);
@@ -174,7 +157,7 @@ test_two_sealers (void **state)
   is (mount_adopt (b.m, "r/" T, ADOPT_FORCE, NULL), ERR_STATE);
   host_down (&b);
   host_forget (&b);
-  end (&a, store);
+  world_over (&a, store);
 }
 
 /* What failed for good is told at the file, at fsync and at the seal, for ever. */
@@ -183,7 +166,7 @@ test_sticky (void **state)
 {
   (void) state;
   struct host h;
-  struct blob *store = begin (&h);
+  struct blob *store = world_begin (&world, &h);
   is (do_mkdir (&h, T ".partial"), 0);
   is (do_fsync (&h, T ".partial"), 0);
   is (blob_fault_set (h.fault, "put:packs/=fail:denied"), 0);
@@ -210,7 +193,7 @@ test_many (void **state)
 {
   (void) state;
   struct host h;
-  struct blob *store = begin (&h);
+  struct blob *store = world_begin (&world, &h);
   static struct journal j;
   struct jsnap *s = journal_snap (&j, T);
   is (do_mkdir (&h, T ".partial"), 0);
@@ -269,7 +252,7 @@ test_many (void **state)
     }
   }
   journal_free (&j);
-  end (&h, store);
+  world_over (&h, store);
 }
 
 #define COLD_DELTAS 40
@@ -280,7 +263,7 @@ test_cold_index (void **state)
 {
   (void) state;
   struct host h;
-  struct blob *store = begin (&h);
+  struct blob *store = world_begin (&world, &h);
   const size_t len = 3u << 20;
   uint8_t *data = malloc (len);
   char old[320], path[100], last[100];
@@ -321,7 +304,7 @@ test_cold_index (void **state)
   is (do_read (&h, U "/.a.ibd.Xy12ab", &got), 0);
   assert_memory_equal (got.data, data, len);
   free (data);
-  end (&h, store);
+  world_over (&h, store);
 }
 
 static int
@@ -369,7 +352,7 @@ test_relocate (void **state)
   (void) state;
   struct host h;
   struct vault *v;
-  struct blob *store = begin (&h);
+  struct blob *store = world_begin (&world, &h);
   const size_t len = 300000;
   AUTO_MEM uint8_t *data = malloc (len);
   AUTO_BUF names, got;
@@ -390,7 +373,7 @@ test_relocate (void **state)
   is (do_read (&h, T "/f", &got), 0);
   is (got.len, len);
   assert_memory_equal (got.data, data, len);
-  end (&h, store);
+  world_over (&h, store);
 }
 
 /* Ruling 21: no store below what was seen of it. */
@@ -434,7 +417,7 @@ test_parts_are_bounded (void **state)
 {
   (void) state;
   struct host h;
-  struct blob *store = begin (&h);
+  struct blob *store = world_begin (&world, &h);
   struct node_stat st[LOOKED_AT], again;
   char path[100], digest[LOOKED_AT][40];
   size_t peak = 0;
@@ -480,7 +463,7 @@ test_parts_are_bounded (void **state)
     peak = pass ? peak : sealed_parts_bytes ();
   }
   sealed_parts_limit (SEALED_PARTS_MAX);
-  end (&h, store);
+  world_over (&h, store);
   is (sealed_parts_bytes (), 0);
 }
 

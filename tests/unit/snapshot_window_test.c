@@ -16,23 +16,6 @@ static struct world world;
 #define U "db/20260102T000000Z"
 #define is(call, want) assert_int_equal ((call), (want))
 
-static struct blob *
-begin (struct host *h)
-{
-  struct blob *store = world_store (&world, NULL);
-  host_up (&world, store, NULL, "", h);
-  is (do_mkdir (h, "db"), 0);
-  return store;
-}
-
-static void
-end (struct host *h, struct blob *store)
-{
-  host_down (h);
-  host_forget (h);
-  blob_free (store);
-}
-
 #define STEP (128u << 10)
 #define STEPS 96
 
@@ -85,7 +68,7 @@ test_reordered (void **state)
 {
   (void) state;
   struct host h;
-  struct blob *store = begin (&h);
+  struct blob *store = world_begin (&world, &h);
   const size_t len = (size_t) STEPS * STEP;
   uint8_t *data = malloc (len);
   fill (data, len, 9);
@@ -124,7 +107,7 @@ test_reordered (void **state)
   is (after.fresh, 0);
   is (after.dedup, 3 * len);
   free (data);
-  end (&h, store);
+  world_over (&h, store);
 }
 
 /* What is ahead is not lost whatever happens before the gap is filled. */
@@ -133,7 +116,7 @@ test_window_ends (void **state)
 {
   (void) state;
   struct host h;
-  struct blob *store = begin (&h);
+  struct blob *store = world_begin (&world, &h);
   uint8_t *data = malloc (8 * STEP);
   fill (data, 8 * STEP, 11);
   is (do_mkdir (&h, T ".partial"), 0);
@@ -198,7 +181,7 @@ test_window_ends (void **state)
   journal_check_sealed (&h, s);
   journal_free (&j);
   free (data);
-  end (&h, store);
+  world_over (&h, store);
 }
 
 int
