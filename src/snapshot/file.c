@@ -113,19 +113,17 @@ placed (struct pipe_chunk *c, int rc)
   struct snap *s = (struct snap *) (uintptr_t) c->ctx_b;
   lock_take (&i->data_lock);
   struct filedata *d = i->data;
-  for (struct flying **at = &d->flying; *at; at = &(*at)->next)
-    if ((*at)->chunk == c) {
-      struct flying *f = *at;
-      *at = f->next;
-      if (rc == 0) {
-        lock_take (&i->tree->lock);
-        rc = extmap_land (&i->map, f->off, c->len, f->serial, &c->ref);
-        inode_touch_locked (i);
-        lock_release (&i->tree->lock);
-      }
-      free (f);
-      break;
-    }
+  struct flying *f = (struct flying *) (uintptr_t) c->ctx_a;
+  *f->link = f->next;
+  if (f->next)
+    f->next->link = f->link;
+  if (rc == 0) {
+    lock_take (&i->tree->lock);
+    rc = extmap_land (&i->map, f->off, c->len, f->serial, &c->ref);
+    inode_touch_locked (i);
+    lock_release (&i->tree->lock);
+  }
+  free (f);
   if (rc && !d->error)
     d->error = rc;
   bool is_idle = !d->flying && !d->users;
@@ -176,7 +174,10 @@ push_cur (struct snap *s, struct inode *i, struct filedata *d)
     d->error = d->error ? d->error : rc; /* those bytes are lost: never again a success */
     return rc;
   }
-  *f = (struct flying){ .next = d->flying, .chunk = c, .off = off, .serial = d->serial };
+  *f = (struct flying){ .next = d->flying, .link = &d->flying, .chunk = c, .off = off,
+                        .serial = d->serial };
+  if (f->next)
+    f->next->link = &f->next;
   d->flying = f;
   lock_take (&i->tree->lock);
   i->pins++;
@@ -185,6 +186,7 @@ push_cur (struct snap *s, struct inode *i, struct filedata *d)
   c->type = UNIT_DATA;
   c->done = placed;
   c->ctx = i;
+  c->ctx_a = (uint64_t) (uintptr_t) f;
   c->ctx_b = (uint64_t) (uintptr_t) s;
   pipe_push (s->vault->pipe, c);
   return 0;

@@ -8,7 +8,7 @@
 #define SMALL_FILE (128u << 10)
 
 struct flying {
-  struct flying *next;
+  struct flying *next, **link; /* in filedata->flying, the newest first */
   struct pipe_chunk *chunk;
   uint64_t off;
   uint32_t serial;

@@ -55,10 +55,16 @@ must_hurry (const struct pipe *v)
          || (v->waiting.head && v->waiting.head->serial <= v->hurry_upto);
 }
 
-/* The first chunk that waits for a lane that nobody else has. */
+/* The first chunk that waits for a lane that nobody else has.  With one or two streams there is
+ * none, and hundreds of chunks need not be looked at to see it. */
 static struct pipe_chunk *
 first_without_lane (struct pipe *v)
 {
+  size_t owned = 0;
+  for (int i = LANE_DATA_A; i <= LANE_DATA_B; i++)
+    owned += v->lanes[i].is_owned ? v->lanes[i].ahead : 0;
+  if (owned == v->waiting.bytes)
+    return NULL;
   for (struct pipe_chunk *c = v->waiting.head; c; c = c->next)
     if (!lane_of (v, c->stream))
       return c;
