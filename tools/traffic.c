@@ -96,6 +96,21 @@ traffic_sets (const struct traffic *r, size_t region, struct throttle_set *up,
   *down = (struct throttle_set){ { own->t[DOWN], host->t[DOWN] } };
 }
 
+uint64_t
+traffic_upload_most (struct traffic *r)
+{
+  LOCK_SCOPE (&r->lock);
+  uint64_t host = schedule_rate_most (&r->v[r->count - 1].schedule[UP]), most = 0;
+  for (size_t i = 0; i + 1 < r->count; i++) {
+    uint64_t rate = schedule_rate_most (&r->v[i].schedule[UP]);
+    rate = host && (!rate || host < rate) ? host : rate;
+    if (!rate)
+      return 0;
+    most = rate > most ? rate : most;
+  }
+  return most;
+}
+
 static struct rate_pair *
 find (struct traffic *r, const char *name)
 {

@@ -20,6 +20,9 @@ DEFINE_FREEP (traffic);
 void traffic_sets (const struct traffic *r, size_t region, struct throttle_set *up,
                  struct throttle_set *down);
 
+/* No region uploads faster than this at any time, as it is set now; 0: one may. */
+uint64_t traffic_upload_most (struct traffic *r);
+
 /* REGION is a region's name or "host".  The text of set: "20MB", "off" or a schedule for both
  * directions, or "up=..." and "down=..." separated by blanks; get gives the latter form. */
 int traffic_get (struct traffic *r, const char *region, struct buf *out) WARN_UNUSED;

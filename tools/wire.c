@@ -438,6 +438,7 @@ make_fs (struct wire *w, const char *extra, void (*ready) (void *ctx), void *ctx
     .max_threads = (unsigned) config_number (c, CONFIG_ALL, CONFIG_ID_FUSE_THREADS),
     .read_ahead_kb = (unsigned) (config_number (c, CONFIG_ALL, CONFIG_ID_READ_AHEAD) >> 10),
     .write_timeout_ns = config_number (c, CONFIG_ALL, CONFIG_ID_WRITE_TIMEOUT),
+    .upload_rate = traffic_upload_most (w->traffic),
     .ready = ready,
     .ready_ctx = ctx,
     .control = { .ctx = w,

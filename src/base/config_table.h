@@ -27,7 +27,9 @@ CONFIG (PASSPHRASE_FILE, "passphrase-file", PATH, REGIONAL, "", 0, 0, "", false,
         "A file that holds the passphrase, instead of a key file; readable by its owner only.")
 CONFIG (UPLOAD_RATE, "upload-rate", RATE, REGIONAL, "per second", 0, 0, "off", true,
         "What may go up to this region, as a rate (20MB) or by hours of the day "
-        "(08:00-18:00=20MB,*=100MB).")
+        "(08:00-18:00=20MB,*=100MB). "
+        "A limit below 90MB at all hours has mount make writes smaller, for many writers to share "
+        "it: mount again after it was lifted.")
 CONFIG (DOWNLOAD_RATE, "download-rate", RATE, REGIONAL, "per second", 0, 0, "off", true,
         "The same for what comes down.")
 CONFIG (RETRY, "retry", CHOICE, REGIONAL, "quick|standard|aggressive|patient|none", 0, 0, "patient",

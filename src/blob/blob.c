@@ -97,3 +97,9 @@ blob_free (struct blob *b)
   if (b)
     b->ops->free (b);
 }
+
+uint64_t
+blob_upload_rate (const struct blob *b)
+{
+  return throttle_set_rate_of (&b->up);
+}

@@ -30,6 +30,7 @@
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/err.h"
+#include "blob/throttle.h"
 
 #define BLOB_KEY_MAX 512
 
@@ -94,6 +95,8 @@ struct blob {
   unsigned caps;       /* enum blob_cap, immutable after open */
   /* counters of the whole stack, owned by the innermost; may be NULL (blob/meter.h) */
   struct meter *meter;
+  /* what uploads pay into; empty: nothing. Borrowed, immutable after open */
+  struct throttle_set up;
 };
 
 int blob_put (struct blob *b, const char *key, const void *data, size_t len,
@@ -107,6 +110,8 @@ int blob_delete (struct blob *b, const char *const *keys, size_t n) WARN_UNUSED;
 int blob_now (struct blob *b, int64_t *out) WARN_UNUSED;
 /* All calls under way and to come return ERR_CANCELLED soon.  For the end of a process. */
 void blob_cancel (struct blob *b);
+/* The limit of uploads that is in force, bytes per second; 0: none. */
+uint64_t blob_upload_rate (const struct blob *b);
 void blob_free (struct blob *b); /* a wrapper frees what it wraps; NULL is fine */
 DEFINE_FREEP (blob);
 

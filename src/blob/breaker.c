@@ -225,7 +225,8 @@ blob_breaker_new (struct blob **take, struct blob **out)
   if (!k)
     return ERR_NOMEM;
   breaker_init (&k->breaker);
-  k->blob = (struct blob){ .ops = &breaker_ops, .caps = inner->caps, .meter = inner->meter };
+  k->blob = (struct blob){ .ops = &breaker_ops, .caps = inner->caps, .meter = inner->meter,
+                            .up = inner->up };
   k->inner = STEAL (inner);
   *out = &k->blob;
   return 0;

@@ -167,8 +167,9 @@ set_method (CURL *e, const struct http_request *q)
 }
 
 static void
-set_options (CURL *e, struct http_transfer *t, struct curl_slist *headers)
+set_options (struct http_conn *c, struct http_transfer *t, struct curl_slist *headers)
 {
+  CURL *e = c->easy;
   struct http *h = t->http;
   bool is_tls = strncmp (t->req->url, "https:", 6) == 0;
   bool is_limited = throttle_set_rate_of (&h->up) || throttle_set_rate_of (&h->down);
@@ -191,6 +192,9 @@ set_options (CURL *e, struct http_transfer *t, struct curl_slist *headers)
   curl_easy_setopt (e, CURLOPT_USERAGENT, "coffer/" PACKAGE_VERSION);
   curl_easy_setopt (e, CURLOPT_BUFFERSIZE, is_limited ? (long) HTTP_STEP : 128L << 10);
   curl_easy_setopt (e, CURLOPT_UPLOAD_BUFFERSIZE, is_limited ? (long) HTTP_STEP : 128L << 10);
+  if (is_limited && !c->is_limited)
+    curl_easy_setopt (e, CURLOPT_FRESH_CONNECT, 1L);
+  c->is_limited |= is_limited;
   curl_easy_setopt (e, CURLOPT_SOCKOPTFUNCTION, http_on_socket);
   curl_easy_setopt (e, CURLOPT_SOCKOPTDATA, h);
   curl_easy_setopt (e, CURLOPT_READFUNCTION, http_on_send);
@@ -328,7 +332,7 @@ http_perform (struct http *h, const struct http_request *req, struct http_respon
   }
   int64_t now = clock_now ();
   struct http_transfer t = { .http = h, .req = req, .resp = resp, .began = now, .moved_at = now };
-  set_options (c->easy, &t, headers);
+  set_options (c, &t, headers);
   rc = run_transfer (c, &t);
   if (rc == 0 && resp->status == 0) {
     snprintf (resp->failure, sizeof resp->failure, "an answer without a status");

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What libcurl calls during a transfer. */
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -213,12 +215,27 @@ http_receive_window (const struct http *h)
   return bytes < (32u << 10) ? 32u << 10 : bytes > (2u << 20) ? 2u << 20 : (size_t) bytes;
 }
 
+/* What the kernel holds unsent would go out at once after the other side stood still, and exceed
+ * the rate.  What is under way, which a long line needs, is not limited by this.  2 ms of the
+ * rate. */
+static int
+unsent_max (const struct http *h)
+{
+  uint64_t rate = throttle_set_rate_of (&h->up), bytes = rate / 500;
+  if (rate == 0)
+    return 0;
+  return bytes < (16u << 10) ? 16 << 10 : bytes > (1u << 20) ? 1 << 20 : (int) bytes;
+}
+
 int
 http_on_socket (void *ctx, curl_socket_t fd, curlsocktype purpose)
 {
-  int size = (int) (http_receive_window (ctx) / 2);
+  /* Both only make it smoother. */
+  int size = (int) (http_receive_window (ctx) / 2), unsent = unsent_max (ctx);
+  if (unsent)
+    (void) setsockopt (fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent);
   if (size)
-    (void) setsockopt (fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size); /* only makes it smoother */
+    (void) setsockopt (fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
   return CURL_SOCKOPT_OK;
 }
 

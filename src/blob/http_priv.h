@@ -16,6 +16,7 @@ struct http_conn {
   struct http_conn *next, **prev; /* in http->idle or http->busy, guarded by http->lock */
   CURLM *multi;
   CURL *easy;
+  bool is_limited; /* made while there was a limit: its socket is set up for that */
 };
 
 struct http {

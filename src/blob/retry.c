@@ -345,7 +345,8 @@ blob_retry_new (struct blob **take, enum retry_preset preset, struct blob **out)
   struct blob_retry *r = calloc (1, sizeof *r);
   if (!r)
     return ERR_NOMEM;
-  r->blob = (struct blob){ .ops = &retry_ops, .caps = inner->caps, .meter = inner->meter };
+  r->blob = (struct blob){ .ops = &retry_ops, .caps = inner->caps, .meter = inner->meter,
+                            .up = inner->up };
   r->preset = (int) preset;
   r->inner = STEAL (inner);
   *out = &r->blob;

@@ -347,6 +347,7 @@ set_up (struct blob_s3 *s, const struct url *u, const struct blob_open_opts *opt
                          .connect_timeout_ms = opts->connect_timeout_ms,
                          .stall_timeout_ms = opts->stall_timeout_ms,
                          .up = opts->up, .down = opts->down, .meter = s->blob.meter };
+  s->blob.up = opts->up;
   return http_new (&h, &s->http);
 }
 

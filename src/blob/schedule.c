@@ -187,3 +187,16 @@ schedule_rate_at (const struct schedule *s, time_t t)
   struct tm tm;
   return localtime_r (&t, &tm) ? schedule_rate_at_minute (s, tm.tm_hour * 60 + tm.tm_min) : 0;
 }
+
+uint64_t
+schedule_rate_most (const struct schedule *s)
+{
+  uint64_t most = 0;
+  for (int minute = 0; minute < 24 * 60; minute++) {
+    uint64_t rate = schedule_rate_at_minute (s, minute);
+    if (!rate)
+      return 0;
+    most = rate > most ? rate : most;
+  }
+  return most;
+}

@@ -42,6 +42,8 @@ void rate_format (uint64_t rate, char *out, size_t cap);
 int schedule_parse (const char *text, struct schedule *out) WARN_UNUSED;
 /* The rate at T (local time); 0: unlimited. */
 uint64_t schedule_rate_at (const struct schedule *s, time_t t);
+/* The most there is at any time; 0: no limit at some. */
+uint64_t schedule_rate_most (const struct schedule *s);
 uint64_t schedule_rate_at_minute (const struct schedule *s, int minute);
 
 #endif

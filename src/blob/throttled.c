@@ -175,7 +175,8 @@ blob_throttled_new (struct blob **take, const struct throttle_set *up,
   struct blob_throttled *t = calloc (1, sizeof *t);
   if (!t)
     return ERR_NOMEM;
-  t->blob = (struct blob){ .ops = &throttled_ops, .caps = inner->caps, .meter = inner->meter };
+  t->blob = (struct blob){ .ops = &throttled_ops, .caps = inner->caps, .meter = inner->meter,
+                            .up = *up };
   t->up = *up;
   t->down = *down;
   t->inner = STEAL (inner);

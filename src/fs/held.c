@@ -168,7 +168,7 @@ serve_one (struct held *h, struct held_write *w, bool *is_first)
   int64_t left = w->deadline - clock_now ();
   int rc = left <= 0 ? ERR_AGAIN : 0;
   if (rc == 0 && !mount_may_write (h->fs->mount, w->r.file))
-    rc = mount_admit (h->fs->mount, left < TICK_NS ? left : TICK_NS);
+    rc = mount_admit (h->fs->mount, w->r.file, left < TICK_NS ? left : TICK_NS);
   if (rc == ERR_AGAIN && clock_now () < w->deadline)
     return true;
   if (rc == ERR_AGAIN)

@@ -20,6 +20,8 @@
 #include "base/log.h"
 
 #define MAX_WRITE (1u << 20)  /* the kernel's own limit is 256 pages */
+#define MIN_WRITE (8u << 10)
+#define MANY_WRITERS 64
 #define MAX_BACKGROUND 64     /* 16 readers with 4 MiB read ahead; the default of 12 is 3 */
 #define DEFAULT_WRITE_TIMEOUT_NS (3600 * NS_PER_S)
 
@@ -99,6 +101,17 @@ refuse (struct fuse_conn_info *conn, uint64_t flag)
 #endif
 }
 
+/* Ruling 11: 64 writers share the rate, and no request of theirs is to wait for a second.  (libfuse
+ * makes reads no larger than this.  A rate that is set later does not change it.) */
+static unsigned
+max_write (uint64_t rate)
+{
+  unsigned n = MAX_WRITE;
+  while (rate && n > MIN_WRITE && n > rate / MANY_WRITERS * 3 / 4)
+    n /= 2;
+  return n;
+}
+
 /* What is taken and what is not, each with its reason:
  *   ATOMIC_O_TRUNC    taken: open truncates, one request less
  *   READDIRPLUS_AUTO  taken: `ls -l` asks for attributes with the names, `find` need not
@@ -127,7 +140,7 @@ op_init (void *userdata, struct fuse_conn_info *conn)
   };
   for (size_t i = 0; i < sizeof unwanted / sizeof *unwanted; i++)
     refuse (conn, unwanted[i]);
-  conn->max_write = MAX_WRITE;
+  conn->max_write = max_write (fs->opts.upload_rate);
   conn->max_background = MAX_BACKGROUND;
   conn->congestion_threshold = MAX_BACKGROUND * 3 / 4;
   conn->time_gran = 1;

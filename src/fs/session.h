@@ -47,6 +47,7 @@ struct fs_opts {
   unsigned max_threads;        /* FUSE workers; 0: 10 */
   unsigned read_ahead_kb;      /* of the kernel, raised after mounting where allowed; 0: 4096 */
   int64_t write_timeout_ns;    /* ruling 11; 0: one hour */
+  uint64_t upload_rate;        /* never more than so many bytes per second; 0: not known */
   void (*ready) (void *ctx);   /* called once, when the mount has answered its first request */
   void *ready_ctx;
   struct fs_control control;

@@ -221,7 +221,10 @@ ensure_room (struct snap *s, struct filedata *d, size_t k, size_t more)
   size_t want = d->cur ? d->cur->len + k : k;
   if (d->cur && want <= d->cur->cap)
     return 0;
-  size_t cap = d->cur ? d->cur->cap * 4 : more > (128 << 10) ? 1 << 20 : more;
+  bool is_tight = pipeline_is_tight (s->mount->line);
+  size_t cap = d->cur ? d->cur->cap * (is_tight ? 2 : 4) : more;
+  if (!d->cur && more > (128 << 10) && !is_tight)
+    cap = 1 << 20;
   if (cap > d->max)
     cap = d->max;
   if (cap < want)
@@ -229,9 +232,7 @@ ensure_room (struct snap *s, struct filedata *d, size_t k, size_t more)
   if (d->cur)
     return pipe_chunk_grow (s->mount->line, d->cur, cap);
   d->cur = pipe_chunk_new (s->mount->line, cap);
-  if (!d->cur)
-    return ERR_NOMEM;
-  return 0;
+  return d->cur ? 0 : ERR_NOMEM;
 }
 
 int
@@ -248,6 +249,7 @@ stream_append (struct snap *s, struct inode *i, struct filedata *d, const uint8_
     memcpy (c->data + c->len, p, k);
     c->crc = crc32c (c->crc, p, k);
     c->len += (uint32_t) k;
+    pipe_chunk_count (s->vault->pipe, c, (uint32_t) k);
     c->stream = filedata_stream (i);
     p += k;
     n -= k;

@@ -206,10 +206,11 @@ void pinned_free (struct pinned *p); /* NULL allowed */
  * returned here. */
 int mount_write (struct mount *m, struct file *f, uint64_t off, const uint8_t *data, size_t len,
                  size_t *done, bool *is_held) WARN_UNUSED;
-/* Waits until a held answer may go (0), TIMEOUT passed (ERR_AGAIN), or the mount is cancelled. */
 /* A held write of F would be let in now: there is room, or it is the one that makes room. */
 bool mount_may_write (struct mount *m, const struct file *f);
-int mount_admit (struct mount *m, int64_t timeout_ns) WARN_UNUSED;
+/* Waits until a held answer of F may go (0), TIMEOUT passed (ERR_AGAIN), or the mount is
+ * cancelled. */
+int mount_admit (struct mount *m, const struct file *f, int64_t timeout_ns) WARN_UNUSED;
 /* A held write waited longer than write_timeout: the file's error is now sticky. */
 void mount_write_expired (struct mount *m, struct file *f);
 /* What close(2) should return: errors known so far. */

@@ -223,8 +223,10 @@ mount_read_pinned (struct mount *m, struct file *f, uint64_t off, size_t len, un
 bool
 mount_may_write (struct mount *m, const struct file *f)
 {
-  return !pipeline_is_full (m->line)
-         || (f->snap && pipe_favours (f->snap->vault->pipe, filedata_stream (f->inode)));
+  struct pipe *v = f->snap ? f->snap->vault->pipe : NULL;
+  if (v && pipe_is_behind (v))
+    return false;
+  return !pipeline_is_full (m->line) || (v && pipe_favours (v, filedata_stream (f->inode)));
 }
 
 int
@@ -236,7 +238,7 @@ mount_write (struct mount *m, struct file *f, uint64_t off, const uint8_t *data,
   if (!s || !(f->mode & OPEN_WRITE))
     return ERR_BADF;
   *is_held = !mount_may_write (m, f);
-  size_t step = *is_held ? WRITE_STEP_FULL : WRITE_STEP;
+  size_t step = pipe_write_step (s->vault->pipe, *is_held ? WRITE_STEP_FULL : WRITE_STEP);
   size_t n = len < step ? len : step;
   if (off > INT64_MAX - n)
     return ERR_FBIG;
@@ -260,9 +262,10 @@ mount_write (struct mount *m, struct file *f, uint64_t off, const uint8_t *data,
 }
 
 int
-mount_admit (struct mount *m, int64_t timeout_ns)
+mount_admit (struct mount *m, const struct file *f, int64_t timeout_ns)
 {
-  return pipeline_admit (m->line, timeout_ns);
+  return f->snap ? pipe_admit (f->snap->vault->pipe, timeout_ns)
+                 : pipeline_admit (m->line, timeout_ns);
 }
 
 void

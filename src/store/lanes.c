@@ -71,11 +71,22 @@ first_without_lane (struct pipe *v)
   return NULL;
 }
 
+/* Others' chunks wait in memory until a run ends; behind a throttle their writers would wait too.
+ */
+static uint32_t
+run_bytes (const struct pipe *v)
+{
+  unsigned writing = v->writing;
+  if (writing * (uint64_t) LANE_RUN_BYTES <= SLOW_RUNS || !pipe_slow_rate (v))
+    return LANE_RUN_BYTES;
+  return SLOW_RUNS / writing;
+}
+
 /* Is what L's owner did enough, so that another may have it? */
 static bool
 is_run_over (const struct pipe *v, const struct lane *l)
 {
-  if (l->run >= LANE_RUN_BYTES)
+  if (l->run >= run_bytes (v))
     return true;
   if (l->ahead || l->busy)
     return false;
@@ -105,13 +116,15 @@ give_lane (struct pipe *v, struct lane *l, uint64_t stream)
 }
 
 /* Vaults that write at once share the three packs that may be filled; each has one lane.  What a
- * group of fsyncs wrote lies in one small pack, not in two. */
+ * group of fsyncs wrote lies in one small pack, not in two.  Behind a throttle one lane is all that
+ * is needed: a second pack that fills is one less that can be sent. */
 static bool
 may_open (const struct pipe *v, const struct lane *l)
 {
   const struct packing *first = v->lanes[LANE_DATA_A].pack;
   return l->pack || l == &v->lanes[LANE_DATA_A]
-         || (first && first->off > SMALL_PACK && v->line->packs - v->line->flying < PACKS_MAX / 2);
+         || (!pipe_slow_rate (v) && first && first->off > SMALL_PACK
+             && v->line->packs - v->line->flying < PACKS_MAX / 2);
 }
 
 /* Lanes change hands.  A new owner waits until all of the old one lies in the pack. */
@@ -253,5 +266,5 @@ pipe_favours (struct pipe *v, uint64_t stream)
 {
   LOCK_SCOPE (&v->line->lock);
   const struct lane *l = lane_of (v, stream);
-  return l && (uint64_t) l->run + l->ahead < LANE_RUN_BYTES;
+  return l && (uint64_t) l->run + l->ahead < run_bytes (v);
 }

@@ -19,6 +19,7 @@ libstore_la_SOURCES = \
 	%D%/key_file.c \
 	%D%/keys.c %D%/keys.h %D%/keys_priv.h \
 	%D%/lanes.c \
+	%D%/pace.c \
 	%D%/packer.c \
 	%D%/packfile.c %D%/packfile.h \
 	%D%/pipeline.c %D%/pipeline.h %D%/pipeline_priv.h \

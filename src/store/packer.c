@@ -77,6 +77,7 @@ begin_pack (struct pipe *v, struct lane *lane, enum pack_kind kind)
   pack_header_encode (kind, k->salt, k->data);
   k->off = PACK_HEADER_LEN;
   k->job.run = upload_run;
+  k->target = pipe_pack_target (v);
   sha_stream_init (&k->sha);
   /* The index may read its files: not under the lane lock. */
   lock_release (&p->lock);
@@ -122,7 +123,7 @@ packer_reserve (struct pipe *v, int lane_no, int type, int codec, uint32_t seale
   for (;;) {
     struct packing *k = lane->pack;
     if (k && k->count
-        && (k->off + sealed_len > PACK_TARGET_BYTES || k->count >= PACK_MAX_ENTRIES))
+        && (k->off + sealed_len > k->target || k->count >= PACK_MAX_ENTRIES))
       packer_close_locked (v, lane);
     if (lane->pack)
       break;
@@ -143,6 +144,7 @@ packer_reserve (struct pipe *v, int lane_no, int type, int codec, uint32_t seale
                         .entry = k->count - 1 };
   k->open = out;
   k->off += sealed_len;
+  v->backlog += sealed_len;
   k->unwritten++;
   return 0;
 }
@@ -229,6 +231,7 @@ packer_close_locked (struct pipe *v, struct lane *lane)
   if (!k)
     return;
   k->state = PACK_CLOSING;
+  v->flying += k->off - PACK_HEADER_LEN;
   if (k->unwritten == 0)
     launch_locked (k);
 }
@@ -318,6 +321,7 @@ packer_over_locked (struct packing *k, int rc)
       k->deps[i]->error = rc;
   }
   v->line->flying--;
+  upload_sent (k, k->off);
   k->is_over = true;
   pthread_cond_broadcast (&v->line->changed);
   if (k->readers == 0)

@@ -70,6 +70,12 @@ pipeline_is_full (struct pipeline *p)
   return p->chunk_bytes > p->opts.chunk_bytes;
 }
 
+bool
+pipeline_is_tight (const struct pipeline *p)
+{
+  return p->chunk_bytes > p->opts.chunk_bytes / 2;
+}
+
 static void wake_locked (struct pipe *v);
 static void run_turn (struct pool_job *job);
 
@@ -189,6 +195,10 @@ pipe_chunk_free (struct pipeline *p, struct pipe_chunk *c)
 {
   if (!c)
     return;
+  if (c->counts && !c->pipe)
+    c->counts->writing--;
+  if (c->counts)
+    c->counts->backlog -= c->counted;
   size_t cap = c->cap;
   if (c->pipe)
     __atomic_fetch_sub (&p->pushed, 1, __ATOMIC_RELAXED);
@@ -380,12 +390,13 @@ void
 pipe_push (struct pipe *v, struct pipe_chunk *c)
 {
   c->pipe = v;
+  if (c->counts)
+    v->writing--;
   LOCK_SCOPE (&v->line->lock);
   c->dep->unplaced++;
   __atomic_fetch_add (&v->line->pushed, 1, __ATOMIC_RELAXED);
   /* What waits for more while the writers are held would wait for ever. */
-  bool is_tight = v->line->chunk_bytes > v->line->opts.chunk_bytes / 2;
-  if (lanes_push_locked (v, c) || is_tight)
+  if (lanes_push_locked (v, c) || pipeline_is_tight (v->line))
     wake_locked (v);
 }
 

@@ -31,6 +31,10 @@
 
 #define PACKS_MAX 6          /* 3 filling, 3 flying (ruling 4) */
 #define LANE_RUN_BYTES (4u << 20)
+#define SLOW_RATE (100u * 1000 * 1000) /* bytes per second: below it a pack takes long */
+#define SLOW_PACK_MIN (6u << 20)       /* so that the seal has nothing to merge */
+#define SLOW_RUNS (16u << 20)          /* what the streams' runs may come to in all */
+#define SLOW_BACKLOG (36u << 20)       /* and two packs */
 #define PACK_MAX_ENTRIES 32768u
 #define PIPE_SMALL_FILES UINT64_C (0) /* the stream of all of them */
 
@@ -45,6 +49,8 @@ void pipeline_free (struct pipeline *p); /* after all pipes are freed */
 DEFINE_FREEP (pipeline);
 /* Over the soft limit: writers are to be held. */
 bool pipeline_is_full (struct pipeline *p);
+/* Over half of it: buffers are lent as they are needed, not ahead. */
+bool pipeline_is_tight (const struct pipeline *p);
 /* Waits until it is not full: 0, ERR_AGAIN after TIMEOUT, ERR_CANCELLED. */
 int pipeline_admit (struct pipeline *p, int64_t timeout_ns) WARN_UNUSED;
 void pipeline_cancel (struct pipeline *p);
@@ -89,6 +95,8 @@ struct pipe_chunk {
   uint64_t stream;     /* neighbours share one: they lie together in a pack */
   bool is_last;        /* of its stream */
   uint64_t serial;     /* order of pushing; the pipeline's */
+  struct pipe *counts; /* whose backlog it counts in, with `counted` bytes; the pipeline's */
+  uint32_t counted;
   void (*done) (struct pipe_chunk *c, int rc); /* owns C: ends with pipe_chunk_free */
   void *ctx;
   uint64_t ctx_a, ctx_b; /* the owner's */
@@ -103,6 +111,19 @@ struct pipe_chunk *pipe_chunk_new (struct pipeline *p, size_t cap);
 int pipe_chunk_grow (struct pipeline *p, struct pipe_chunk *c, size_t cap) WARN_UNUSED;
 void pipe_chunk_free (struct pipeline *p, struct pipe_chunk *c);
 
+/* N bytes more were written into C, which will be pushed to V: they are V's backlog from now on. */
+void pipe_chunk_count (struct pipe *v, struct pipe_chunk *c, uint32_t n);
+/* Where uploads are limited to less than SLOW_RATE, packs are smaller, runs shorter where many
+ * write, and writers are let in as bytes leave, not as buffers become free: a buffer is a pack, and
+ * at 1 MB/s that is 16 s of nothing, then all at once (ruling 11).  The backlog is what was written
+ * and has not left; it counts bytes, no clock is looked at.
+ * True: V's backlog is at its bound, and enough of it is on its way to keep the line busy. */
+bool pipe_is_behind (struct pipe *v);
+/* Waits until neither V is behind nor the pipeline full: 0, ERR_AGAIN, ERR_CANCELLED. */
+int pipe_admit (struct pipe *v, int64_t timeout_ns) WARN_UNUSED;
+/* What a writer of V may be given at once, at most MOST: what the line takes in half a second,
+ * shared by all streams that write. */
+size_t pipe_write_step (struct pipe *v, size_t most);
 /* C needs dep, data, len, crc, type, stream, done.  Small chunks are batched: pipe_kick sends them
  * on. */
 void pipe_push (struct pipe *v, struct pipe_chunk *c);

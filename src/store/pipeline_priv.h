@@ -27,6 +27,8 @@ struct packing {
   uint8_t *data;
   size_t cap;
   uint32_t off;            /* end of what is reserved */
+  uint32_t target;         /* no more than this, if it has anything */
+  uint32_t sent;           /* of off: left the process in this attempt; the uploader's */
   unsigned unwritten;      /* reservations not yet committed, and one while it is being hashed */
   struct slot *open;       /* those reservations: what lies before the first of them is final */
   /* The name in the making: of the first `hashed` bytes; owned by who set is_hashing. */
@@ -47,8 +49,9 @@ struct packing {
 /* A lane is a pack that is being filled, and whose turn it is to fill it (ruling 4).
  *
  *   L1  A data chunk is placed in the lane that its stream owns; a stream owns at most one lane.
- *   L2  Who owns a lane keeps it for a run of LANE_RUN_BYTES, or until its stream ends; then it
- *       goes to the stream of the chunk that waits longest, if any does.
+ *   L2  Who owns a lane keeps it for a run of LANE_RUN_BYTES (behind a throttle less, if many
+ *       write: SLOW_RUNS), or until its stream ends; then it goes to the stream of the chunk that
+ *       waits longest, if any does.
  *   L3  The new owner begins when all of the old one's chunks are placed: a run is contiguous but
  *       for the end of a pack.  (Two sealers may swap neighbours inside a run.)  Streams that ended
  *       within 2 MiB, files of a chunk or two, are not waited for.
@@ -121,7 +124,16 @@ struct pipe {
   unsigned active;              /* runners that are busy */
   uint32_t index_seq;
   uint64_t pack_serial;
+  /* any thread */
+  _Atomic uint64_t backlog; /* bytes written or packed that have not left */
+  _Atomic uint64_t flying;  /* of them: in packs that take no more */
+  _Atomic unsigned writing; /* streams with a chunk in the making */
 };
+
+/* The limit of V's uploads where it is below SLOW_RATE, else 0. */
+uint64_t pipe_slow_rate (const struct pipe *v);
+/* How large the next pack may be. */
+uint32_t pipe_pack_target (const struct pipe *v);
 
 /* A place in a pack, linked from it between reserve and commit: it stays where it is. */
 struct slot {
@@ -156,5 +168,7 @@ struct packing *packer_find_locked (struct pipe *v, uint32_t no);
 void packer_unread (struct packing *k);
 void packer_over_locked (struct packing *k, int rc);
 void upload_run (struct pool_job *job);
+/* So much of K has left: it is no backlog any more. */
+void upload_sent (struct packing *k, uint64_t sent);
 
 #endif

@@ -42,6 +42,25 @@ finish_pack (struct packing *k, uint32_t *size)
   return 0;
 }
 
+/* Less than before where an attempt failed and the next begins. */
+void
+upload_sent (struct packing *k, uint64_t sent)
+{
+  struct pipe *v = k->pipe;
+  uint32_t body = k->off - PACK_HEADER_LEN;
+  uint32_t now = sent < body ? (uint32_t) sent : body, before = k->sent;
+  k->sent = now;
+  v->backlog += before - (uint64_t) now; /* modulo 2^64 */
+  v->flying += before - (uint64_t) now;
+  pthread_cond_broadcast (&v->line->room);
+}
+
+static void
+on_sent (void *ctx, uint64_t sent)
+{
+  upload_sent (ctx, sent);
+}
+
 void
 upload_run (struct pool_job *job)
 {
@@ -58,7 +77,8 @@ upload_run (struct pool_job *job)
     char hex[65], key[BLOB_KEY_MAX];
     hex_encode (k->name, PACK_NAME_LEN, hex);
     snprintf (key, sizeof key, "vaults/%s/packs/%.2s/%s", v->vault, hex, hex);
-    struct blob_put_opts opts = { .sha256 = k->name };
+    struct blob_put_opts opts = { .sha256 = k->name, .ctx = k,
+                                  .progress = pipe_slow_rate (v) ? on_sent : NULL };
     rc = blob_put (v->opts.blob, key, k->data, size, &opts);
     if (rc)
       log_err ("upload of a pack failed for good vault=%s pack=%.16s bytes=%u err=\"%s\": what "

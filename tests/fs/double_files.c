@@ -191,8 +191,9 @@ mount_may_write (struct mount *m, const struct file *f)
 }
 
 int
-mount_admit (struct mount *m, int64_t timeout_ns)
+mount_admit (struct mount *m, const struct file *f, int64_t timeout_ns)
 {
+  (void) f;
   int64_t step = m->opts.admit_per_s ? NS_PER_S / m->opts.admit_per_s : 0;
   for (int64_t end = clock_now () + timeout_ns;; clock_sleep (NS_PER_MS)) {
     LOCKED (m);

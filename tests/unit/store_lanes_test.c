@@ -55,6 +55,25 @@ placed (struct pipe_chunk *c, int rc)
   pipe_chunk_free (w.line, c);
 }
 
+/* A store behind a throttle of 1 MB/s, whose line is the test's: bytes leave when it says so. */
+#define WIRE_STEP (64u << 10)
+static struct {
+  struct blob blob; /* first */
+  struct blob *inner;
+  pthread_mutex_t mutex;
+  pthread_cond_t moved;
+  uint64_t allowed, sent;
+} wire = { .mutex = PTHREAD_MUTEX_INITIALIZER, .moved = PTHREAD_COND_INITIALIZER };
+
+static void
+let_all_leave (void)
+{
+  pthread_mutex_lock (&wire.mutex);
+  wire.allowed = UINT64_MAX / 2;
+  pthread_cond_broadcast (&wire.moved);
+  pthread_mutex_unlock (&wire.mutex);
+}
+
 static int
 set_up (void **state)
 {
@@ -79,6 +98,7 @@ tear_down (void **state)
 {
   (void) state;
   char command[100];
+  let_all_leave ();
   pipe_drain (w.pipe);
   pipe_free (w.pipe);
   pipeline_free (w.line);
@@ -268,6 +288,116 @@ small_files_lie_in_order (void **state)
   assert_in_range (packs, 1, 3);
 }
 
+static int
+wire_put (struct blob *b, const char *key, const void *data, size_t len,
+          const struct blob_put_opts *opts)
+{
+  (void) b;
+  for (size_t done = 0; done < len;) {
+    size_t n = len - done < WIRE_STEP ? len - done : WIRE_STEP;
+    pthread_mutex_lock (&wire.mutex);
+    while (wire.allowed < wire.sent + n)
+      pthread_cond_wait (&wire.moved, &wire.mutex);
+    wire.sent += n;
+    pthread_cond_broadcast (&wire.moved);
+    pthread_mutex_unlock (&wire.mutex);
+    done += n;
+    if (opts->progress)
+      opts->progress (opts->ctx, done);
+  }
+  return blob_put (wire.inner, key, data, len, NULL);
+}
+
+static const struct blob_ops wire_ops = { .name = "wire", .put = wire_put };
+
+/* Lets N bytes leave and waits until they have, or until nobody sends any more. */
+static void
+let_leave (uint64_t n)
+{
+  struct timespec end;
+  clock_gettime (CLOCK_REALTIME, &end);
+  end.tv_sec += 20;
+  pthread_mutex_lock (&wire.mutex);
+  wire.allowed = wire.sent + n;
+  pthread_cond_broadcast (&wire.moved);
+  int rc = 0;
+  while (rc == 0 && wire.sent + WIRE_STEP <= wire.allowed)
+    rc = pthread_cond_timedwait (&wire.moved, &wire.mutex, &end);
+  pthread_mutex_unlock (&wire.mutex);
+  assert_int_equal (rc, 0);
+}
+
+enum { SLOW_STREAMS = 64, SLOW_PIECE = 8 << 10, SETTLING = 12 };
+struct slow_writer {
+  struct pipe_chunk *cur;
+  uint32_t seq, end; /* end: where the present chunk is cut */
+};
+
+/* Each of the 64 writes a piece in its turn for as long as it is let; returns the bytes of all. */
+static uint64_t
+write_until_behind (struct slow_writer *s, unsigned *turn)
+{
+  uint64_t bytes = 0;
+  for (int quiet = 0; quiet < 50;) { /* packing is not done at once */
+    if (pipe_is_behind (w.pipe)) {
+      clock_sleep (NS_PER_MS);
+      quiet++;
+      continue;
+    }
+    quiet = 0;
+    struct slow_writer *a = &s[*turn % SLOW_STREAMS];
+    if (!a->cur) {
+      a->end = (256 + (*turn * 37 + a->seq * 101) % 64 * 8) << 10;
+      a->cur = chunk (1000 + *turn % SLOW_STREAMS, a->seq++, UINT32_MAX, a->end);
+      random_bytes (a->cur->data, a->end);
+      a->cur->crc = crc32c (0, a->cur->data, a->end);
+      a->cur->len = 0;
+    }
+    a->cur->len += SLOW_PIECE;
+    pipe_chunk_count (w.pipe, a->cur, SLOW_PIECE);
+    bytes += SLOW_PIECE;
+    if (a->cur->len == a->end)
+      pipe_push (w.pipe, STEAL (a->cur));
+    (*turn)++;
+  }
+  return bytes;
+}
+
+/* Guards ruling 11 at 1 MB/s with 64 writers: they are let in as bytes leave, a second's worth each
+ * second, though a pack and the buffers that become free with it take many; and what they wrote
+ * ahead of the line is bounded. */
+static void
+slow_line_lets_in_what_leaves (void **state)
+{
+  (void) state;
+  pipe_free (w.pipe);
+  assert_int_equal (throttle_new (1000 * 1000, 0, &wire.blob.up.t[0]), 0);
+  wire.blob.ops = &wire_ops;
+  wire.allowed = wire.sent = 0;
+  wire.inner = w.blob;
+  struct pipe_opts po = { .blob = &wire.blob, .keys = w.keys, .index = w.index, .vault = "v" };
+  assert_int_equal (pipe_new (w.line, &po, &w.pipe), 0);
+  struct slow_writer s[SLOW_STREAMS] = { { 0 } };
+  unsigned turn = 0;
+  uint64_t ahead = write_until_behind (s, &turn);
+  assert_in_range (ahead, 32u << 20, 64u << 20);
+  for (int second = 0; second < 40; second++) {
+    let_leave (1 << 20);
+    uint64_t got = write_until_behind (s, &turn);
+    if (second >= SETTLING) /* what was too much at the start has left */
+      assert_in_range (got, 3u << 18, 5u << 18);
+  }
+  for (int i = 0; i < SLOW_STREAMS; i++)
+    pipe_chunk_free (w.line, s[i].cur);
+  let_all_leave ();
+  pipe_drain (w.pipe);
+  assert_int_equal (w.dep.error, 0);
+  assert_int_equal (w.failed, 0);
+  assert_false (pipe_is_behind (w.pipe));
+  throttle_free (wire.blob.up.t[0]);
+  wire.blob.up.t[0] = NULL;
+}
+
 int
 main (void)
 {
@@ -277,6 +407,7 @@ main (void)
     cmocka_unit_test_setup_teardown (slow_owners_yield, set_up, tear_down),
     cmocka_unit_test_setup_teardown (silent_owners_are_passed, set_up, tear_down),
     cmocka_unit_test_setup_teardown (small_files_lie_in_order, set_up, tear_down),
+    cmocka_unit_test_setup_teardown (slow_line_lets_in_what_leaves, set_up, tear_down),
   };
   return cmocka_run_group_tests (tests, NULL, NULL);
 }
