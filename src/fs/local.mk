@@ -16,6 +16,7 @@ libfsonly_la_SOURCES = \
 	%D%/defer.c %D%/defer.h \
 	%D%/fs_priv.h \
 	%D%/held.c %D%/held.h \
+	%D%/loop.c %D%/loop.h \
 	%D%/notify.c %D%/notify.h \
 	%D%/mountpoint.c %D%/mountpoint.h \
 	%D%/op_dir.c \

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "fs/held.h"
+#include "fs/loop.h"
 #include "fs/mountpoint.h"
 #include "fs/notify.h"
 
@@ -137,24 +138,6 @@ start_threads (struct watcher *w)
   return ERR_NOMEM;
 }
 
-static int
-run_loop (struct fs *fs)
-{
-  struct fuse_loop_config *cfg = fuse_loop_cfg_create ();
-  if (!cfg)
-    return ERR_NOMEM;
-  fuse_loop_cfg_set_clone_fd (cfg, fs->opts.clone_fd);
-  fuse_loop_cfg_set_max_threads (cfg, fs->opts.max_threads ? fs->opts.max_threads
-                                 : DEFAULT_THREADS);
-  int rc = fuse_session_loop_mt (fs->session, cfg);
-  fuse_loop_cfg_destroy (cfg);
-  if (rc < 0 && !fs->is_stopping) {
-    log_err ("the FUSE session failed err=\"%s\"", strerror (-rc));
-    return ERR_IO;
-  }
-  return 0;
-}
-
 /* The signals as they were before; those that end us stay blocked until all is cleaned up. */
 int
 serve_loop (struct fs *fs)
@@ -176,7 +159,7 @@ serve_loop (struct fs *fs)
   int rc = start_threads (&w);
   pthread_sigmask (SIG_UNBLOCK, &usr2, NULL);
   if (rc == 0) {
-    rc = run_loop (fs);
+    rc = loop_run (fs->session, fs->opts.max_threads ? fs->opts.max_threads : DEFAULT_THREADS);
     fs->is_stopping = true;
     fs->has_ended = true;
     notify_free (fs->notify); /* these two answer while there is somebody to hear */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* serve - signals and the first request, beside libfuse's loop.
+/* serve - signals and the first request, beside the loop (loop.h).
  *
  * SIGTERM and SIGINT end the session, SIGHUP reopens the log.  All three are blocked in every
  * thread and taken by one of our own, so none is lost between a check and a wait, and no handler
- * runs anywhere.  libfuse's main loop sleeps in sem_wait: it is woken by SIGUSR2, sent to it alone.
+ * runs anywhere.  The loop sleeps in sem_wait: it is woken by SIGUSR2, sent to it alone.
  *
  * The same thread asks the mount for its first answer: then INIT is done, the kernel's read-ahead
  * may be raised (INIT would lower it again) and the caller's `ready` runs. */

@@ -43,8 +43,8 @@ struct fs_opts {
   const char *mountpoint;
   const char *fsname;          /* first column of /proc/mounts; NULL: "coffer" */
   const char *extra;           /* further mount options, comma separated; NULL: none */
-  bool allow_other, read_only, debug, clone_fd;
-  unsigned max_threads;        /* FUSE workers; 0: 10 */
+  bool allow_other, read_only, debug;
+  unsigned max_threads;        /* FUSE workers at most (loop.h); 0: 10 */
   unsigned read_ahead_kb;      /* of the kernel, raised after mounting where allowed; 0: 4096 */
   int64_t write_timeout_ns;    /* ruling 11; 0: one hour */
   uint64_t upload_rate;        /* never more than so many bytes per second; 0: not known */

@@ -7,6 +7,7 @@
  * under one mutex.  What a network would do is played by settings:
  *   wait_ms   every WAIT_EVERY-th call that may wait returns ERR_WOULDBLOCK, and sleeps so long
  *             without MOUNT_NOWAIT
+ *   stuck     a lookup of the name "stuck" keeps its thread until somebody looks up "free"
  *   held      each write is held until double_admit lets it go
  * Counts references of open nodes, so that a test can see that none is lost: double_refs. */
 #ifndef TESTS_FS_DOUBLE_H
@@ -16,7 +17,7 @@
 
 struct double_opts {
   int wait_ms, wait_every;
-  bool is_held;
+  bool is_held, has_stuck;
   int admit_per_s; /* 0: none is admitted */
 };
 int double_new (const struct double_opts *opts, struct mount **out);

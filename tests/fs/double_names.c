@@ -68,6 +68,10 @@ mount_lookup (struct mount *m, uint64_t parent, const char *name, unsigned flags
   int rc = double_wait (m, flags);
   if (rc < 0)
     return rc;
+  if (m->opts.has_stuck && strcmp (name, "free") == 0)
+    m->is_free = true;
+  while (m->opts.has_stuck && strcmp (name, "stuck") == 0 && !m->is_free)
+    clock_sleep (NS_PER_MS);
   LOCKED (m);
   struct entry *e = double_find (double_inode (m, parent), name);
   if (!e)

@@ -59,6 +59,7 @@ struct mount {
   size_t open_files, writers;
   unsigned calls;
   bool is_cancelled;
+  _Atomic (bool) is_free; /* stuck: "free" was looked up */
   int64_t admitted_at;
 };
 

@@ -9,7 +9,7 @@ requires_ramount
 requires python3
 
 seed=${SEED:-$((RANDOM + 1))}
-for options in read_ahead=128 wait=1,every=2,clone_fd; do
+for options in read_ahead=128 wait=1,every=2,threads=3; do
   ramount $options
   mkdir -p "$TESTDIR/ref$seed"
   "$TOP/tests/fs/model.py" run "$TESTDIR/ref$seed" "$SNAP" --seed "$seed" --ops 500 ||

@@ -2,9 +2,10 @@
 /* ramount - src/fs over the in-memory double: what the FUSE layer alone does and costs.
  *
  *   ramount [-d] [-o OPTION,...] DIR       stays in the foreground; prints "ready" when it serves
- *     allow_other, clone_fd, threads=N, read_ahead=KIB
+ *     allow_other, threads=N, read_ahead=KIB
  *     wait=MS, every=N    every N-th call that may wait does so, for MS
  *     held, admit=N       writes are held; N of them are let go a second
+ *     stuck               a lookup of "stuck" waits for one of "free"
  *     timeout=S           how long a held write may wait
  * .coffer/config reads "refs N files N": references and open files of the double.  Exits 1 where
  * files are left open after an unmount. */
@@ -56,11 +57,11 @@ on_ready (void *ctx)
 static void
 parse (char *spec, struct fs_opts *fo, struct double_opts *dopts)
 {
-  enum { ALLOW_OTHER, CLONE_FD, THREADS, READ_AHEAD, WAIT, EVERY, HELD, ADMIT, TIMEOUT };
+  enum { ALLOW_OTHER, THREADS, READ_AHEAD, WAIT, EVERY, STUCK, HELD, ADMIT, TIMEOUT };
   char *const names[] = {
-    [ALLOW_OTHER] = strdup ("allow_other"), [CLONE_FD] = strdup ("clone_fd"),
-    [THREADS] = strdup ("threads"),         [READ_AHEAD] = strdup ("read_ahead"),
-    [WAIT] = strdup ("wait"),               [EVERY] = strdup ("every"),
+    [ALLOW_OTHER] = strdup ("allow_other"), [THREADS] = strdup ("threads"),
+    [READ_AHEAD] = strdup ("read_ahead"),   [WAIT] = strdup ("wait"),
+    [EVERY] = strdup ("every"),             [STUCK] = strdup ("stuck"),
     [HELD] = strdup ("held"),               [ADMIT] = strdup ("admit"),
     [TIMEOUT] = strdup ("timeout"),         NULL,
   };
@@ -70,11 +71,11 @@ parse (char *spec, struct fs_opts *fo, struct double_opts *dopts)
     int n = value ? (int) strtol (value, NULL, 10) : 0;
     switch (which) {
     case ALLOW_OTHER: fo->allow_other = true; break;
-    case CLONE_FD: fo->clone_fd = true; break;
     case THREADS: fo->max_threads = (unsigned) n; break;
     case READ_AHEAD: fo->read_ahead_kb = (unsigned) n; break;
     case WAIT: dopts->wait_ms = n; break;
     case EVERY: dopts->wait_every = n; break;
+    case STUCK: dopts->has_stuck = true; break;
     case HELD: dopts->is_held = true; break;
     case ADMIT: dopts->admit_per_s = n; break;
     case TIMEOUT: fo->write_timeout_ns = n * NS_PER_S; break;
