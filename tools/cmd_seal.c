@@ -8,7 +8,10 @@
 #include "mounted.h"
 #include "out.h"
 
-#define POLL_NS (200 * NS_PER_MS)
+/* A seal of some milliseconds is not waited for longer than it takes: the pause grows with what was
+ * waited already. */
+#define POLL_MIN_NS (5 * NS_PER_MS)
+#define POLL_MAX_NS (200 * NS_PER_MS)
 #define SETTLE_NS (10 * NS_PER_S) /* to appear as sealing after the order was taken */
 
 static volatile sig_atomic_t is_interrupted;
@@ -190,7 +193,8 @@ await (struct cli *cli, const struct mounted *m, const struct target *t)
                m->top, m->top, m->rel);
       return EXIT_TRANSIENT;
     }
-    clock_sleep (POLL_NS);
+    int64_t pause = (clock_now () - began) / 8;
+    clock_sleep (pause < POLL_MIN_NS ? POLL_MIN_NS : pause > POLL_MAX_NS ? POLL_MAX_NS : pause);
   }
 }
 
