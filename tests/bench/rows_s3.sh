@@ -43,7 +43,8 @@ s3_up () {
   fi
   export AWS_REGION=us-east-1
   base_env+=" AWS_ACCESS_KEY_ID=$AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY=$AWS_SECRET_ACCESS_KEY"
-  relay "$bin/flowmeter" -l 19701 -t "${server#http://}" -o "$work/flow"
+  # It must not wait for the processor: what it reads late looks like a burst of who sent it.
+  relay nice -n -15 "$bin/flowmeter" -l 19701 -t "${server#http://}" -o "$work/flow"
   relay "$bin/../lib/delayproxy" 19702 19701 20
   s3_direct=127.0.0.1:19701 s3_delayed=127.0.0.1:19702
   base_env+=" RCLONE_CONFIG_S3_TYPE=s3 RCLONE_CONFIG_S3_PROVIDER=Minio"
