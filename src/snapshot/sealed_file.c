@@ -7,9 +7,8 @@
 
 #define AHEAD_SLACK (512u << 10) /* as far from the next byte, a read still counts as the next */
 #define AHEAD_MIN (2u << 20)
-/* What the reader can have under way and opened: at 20 ms and 1 MiB a GET it makes 24 connections
- * busy. */
-#define AHEAD_MAX (32u << 20)
+/* More than the reader can have under way and opened, so that it never runs out of hints. */
+#define AHEAD_MAX (48u << 20)
 #define READ_PIECES 160
 
 /* One decoded extent page on the way down. */
@@ -30,7 +29,8 @@ struct sealed_file {
   bool is_external;
   struct chunk_ref root;
   uint8_t root_pack[PACK_NAME_LEN];
-  struct level leaf; /* of a small file: all of it */
+  struct level leaf[2]; /* where it is read, and where it is read ahead; of a small file: all */
+  unsigned last_leaf;   /* used last */
   uint64_t next_off; /* where a sequential reader comes next */
   uint64_t ahead_to;
   uint32_t window;
@@ -66,7 +66,7 @@ static int
 inline_leaf (struct sealed_file *f, const struct row_view *v)
 {
   const struct node_attr *a = &v->row.attr;
-  struct extent_page *p = &f->leaf.page;
+  struct extent_page *p = &f->leaf[0].page;
   struct rd r = rd_of (a->extents, a->extents_len);
   p->extents = calloc (a->ext_count + 1, sizeof *p->extents);
   if (!p->extents)
@@ -84,7 +84,7 @@ inline_leaf (struct sealed_file *f, const struct row_view *v)
     p->extents[i].ref.pack = no;
   }
   p->count = (uint32_t) a->ext_count;
-  return index_leaf (&f->leaf);
+  return index_leaf (&f->leaf[0]);
 }
 
 int
@@ -122,7 +122,8 @@ sealed_file_free (struct sealed_file *f)
 {
   if (!f)
     return;
-  level_release (&f->leaf);
+  level_release (&f->leaf[0]);
+  level_release (&f->leaf[1]);
   lock_destroy (&f->lock);
   free (f);
 }
@@ -147,8 +148,10 @@ load_page (struct sealed_file *f, const struct chunk_ref *ref, const uint8_t pac
                              .type = UNIT_EXTENT_PAGE };
   memcpy (want.pack, pack, PACK_NAME_LEN);
   struct chunk_view *view;
-  int rc = reader_load (f->tree->vault->region->mount->reader, &want, 1,
-                        flags & MOUNT_NOWAIT ? READER_NOWAIT : 0, &view);
+  struct reader *r = f->tree->vault->region->mount->reader;
+  int rc = reader_load (r, &want, 1, flags & MOUNT_NOWAIT ? READER_NOWAIT : 0, &view);
+  if (rc == ERR_WOULDBLOCK)
+    reader_prefetch (r, &want, 1); /* there when it is asked for again */
   if (rc)
     return rc;
   rc = extent_page_decode (view->data, view->len, out);
@@ -192,13 +195,28 @@ load_leaf (struct sealed_file *f, uint64_t off, unsigned flags, struct level *ou
   return ERR_FORMAT;
 }
 
-/* The extent at OFF out of the present leaf; false if another leaf is needed. */
+/* The leaf that covers OFF, or NULL. */
+static const struct level *
+leaf_at (struct sealed_file *f, uint64_t off)
+{
+  lock_assert_held (&f->lock);
+  for (unsigned i = 0; i < 2; i++) {
+    const struct level *l = &f->leaf[i];
+    if (l->is_loaded && off >= l->start && off < l->end) {
+      f->last_leaf = i;
+      return l;
+    }
+  }
+  return NULL;
+}
+
+/* The extent at OFF out of the leaves at hand; false if another leaf is needed. */
 static bool
 get_in_leaf (struct sealed_file *f, uint64_t off, struct mapped *out, uint8_t pack[PACK_NAME_LEN])
 {
   LOCK_SCOPE (&f->lock);
-  const struct level *l = &f->leaf;
-  if (!l->is_loaded || off < l->start || off >= l->end)
+  const struct level *l = leaf_at (f, off);
+  if (!l)
     return false;
   uint32_t lo = 0, hi = l->page.count;
   while (hi - lo > 1) {
@@ -234,8 +252,9 @@ sealed_file_get (struct sealed_file *f, uint64_t off, unsigned flags, struct map
       return rc;
     }
     lock_take (&f->lock);
-    struct level old = f->leaf;
-    f->leaf = leaf;
+    unsigned i = !f->last_leaf;
+    struct level old = f->leaf[i];
+    f->leaf[i] = leaf;
     lock_release (&f->lock);
     level_release (&old);
   }
@@ -270,6 +289,16 @@ plan (struct sealed_file *f, uint64_t off, size_t *len, unsigned flags, uint8_t 
   return 0;
 }
 
+/* Nothing was announced from FROM on: the page that tells of it is not here yet.  The next read
+ * tries again. */
+static void
+stop_ahead (struct sealed_file *f, uint64_t from, uint64_t to)
+{
+  LOCK_SCOPE (&f->lock);
+  if (f->ahead_to == to)
+    f->ahead_to = from;
+}
+
 /* A sequential reader gets what comes next fetched in a window that grows fourfold.  Is it one? */
 static bool
 read_ahead (struct sealed_file *f, uint64_t off, size_t len)
@@ -280,7 +309,7 @@ read_ahead (struct sealed_file *f, uint64_t off, size_t len)
   bool is_sequential = off <= f->next_off + slack && off + slack >= f->next_off;
   if (!is_sequential || off + len > f->next_off)
     f->next_off = off + len;
-  bool is_due = is_sequential && f->ahead_to < off + len + f->window / 2;
+  bool is_due = is_sequential && f->ahead_to < off + len + f->window / 4 * 3;
   if (!is_sequential) {
     f->window = 0;
     f->ahead_to = 0;
@@ -301,7 +330,10 @@ read_ahead (struct sealed_file *f, uint64_t off, size_t len)
     struct chunk_want wants[READ_PIECES];
     unsigned count;
     size_t n = (size_t) (to - from);
-    if (plan (f, from, &n, MOUNT_NOWAIT, NULL, pieces, &count) != 0 || n == 0)
+    int rc = plan (f, from, &n, MOUNT_NOWAIT, NULL, pieces, &count);
+    if (rc == ERR_WOULDBLOCK)
+      stop_ahead (f, from, to);
+    if (rc != 0 || n == 0)
       break;
     unsigned w = 0;
     for (unsigned i = 0; i < count; i++) {
