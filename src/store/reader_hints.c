@@ -92,19 +92,25 @@ group (struct reader *r, struct group *g)
   const struct chunk_want *first = &hint_at (r, 0)->want;
   uint32_t most = most_of (first);
   *g = (struct group){ .lo = first->ref.off, .hi = first->ref.off + first->ref.sealed_len, .n = 1 };
-  for (uint32_t i = 1; i < r->hint_count && i < HINT_REACH; i++) {
-    const struct chunk_want *w = &hint_at (r, i)->want;
-    if (w->src != first->src || memcmp (w->pack, first->pack, PACK_NAME_LEN) != 0)
-      continue;
-    uint32_t off = w->ref.off, end = w->ref.off + w->ref.sealed_len;
-    uint32_t lo = off < g->lo ? off : g->lo, hi = end > g->hi ? end : g->hi;
-    bool is_beside = off >= g->hi ? off - g->hi <= READER_GAP
-                                  : end <= g->lo && g->lo - end <= READER_GAP;
-    if (!is_beside || hi - lo > most || is_known (r, w))
-      continue;
-    g->lo = lo;
-    g->hi = hi;
-    g->at[g->n++] = i;
+  /* One that is not beside the others yet may be after the next. */
+  bool is_in[HINT_REACH] = { true };
+  for (uint32_t before = 0; before < g->n;) {
+    before = g->n;
+    for (uint32_t i = 1; i < r->hint_count && i < HINT_REACH; i++) {
+      const struct chunk_want *w = &hint_at (r, i)->want;
+      if (is_in[i] || w->src != first->src || memcmp (w->pack, first->pack, PACK_NAME_LEN) != 0)
+        continue;
+      uint32_t off = w->ref.off, end = w->ref.off + w->ref.sealed_len;
+      uint32_t lo = off < g->lo ? off : g->lo, hi = end > g->hi ? end : g->hi;
+      bool is_beside = off >= g->hi ? off - g->hi <= READER_GAP
+                                    : end <= g->lo && g->lo - end <= READER_GAP;
+      if (!is_beside || hi - lo > most || is_known (r, w))
+        continue;
+      g->lo = lo;
+      g->hi = hi;
+      g->at[g->n++] = i;
+      is_in[i] = true;
+    }
   }
 }
 
@@ -137,9 +143,12 @@ hints_place (struct reader *r)
     struct group g;
     group (r, &g);
     uint32_t len = g.hi - g.lo, most = most_of (&h->want);
+    bool is_last = false;
+    for (uint32_t i = 0; i < g.n; i++)
+      is_last |= g.at[i] == r->hint_count - 1;
     /* Small, the last, and much is ahead of it: what follows it may be named yet. */
-    if (g.at[g.n - 1] == r->hint_count - 1 && len < most / 2 && h->front >= 2 * most
-        && r->raw_ahead_bytes + r->ahead_bytes >= 2 * most)
+    if (is_last && len < most / 2 && h->front >= READER_FRONT
+        && r->raw_ahead_bytes + r->ahead_bytes >= READER_FRONT)
       return;
     if (!raw_ahead_room (r, len))
       return;

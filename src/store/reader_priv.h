@@ -28,7 +28,7 @@
 #include "store/reader.h"
 #include "store/seal.h"
 
-#define READER_AHEAD_GET (2u << 20)       /* over a network: many of these in flight */
+#define READER_AHEAD_GET (4u << 20)       /* over a network: many of these in flight */
 #define READER_AHEAD_GET_LOCAL (1u << 20) /* ... from a local store: a unit of work for a decoder */
 #define READER_FRONT (4u << 20)           /* with so much ahead, small pieces wait for more */
 #define READER_STALE_NS 8000000000LL      /* read ahead and not wanted for so long: may go */
