@@ -15,13 +15,14 @@ static const size_t class_size[] = {
 
 struct free_buf {
   struct free_buf *next;
+  size_t cap;
 };
 
 static struct {
   struct lock lock;
   struct free_buf *free[CLASSES];
-  size_t kept, lent, keep_max;
-} pool = { .lock = LOCK_INIT (LOCK_BUFPOOL, "bufpool"), .keep_max = 96 << 20 };
+  size_t kept, lent, total;
+} pool = { .lock = LOCK_INIT (LOCK_BUFPOOL, "bufpool"), .total = 160 << 20 };
 
 static int
 class_of (size_t n)
@@ -32,6 +33,46 @@ class_of (size_t n)
   return -1;
 }
 
+static struct free_buf *
+take_locked (size_t k)
+{
+  struct free_buf *f = pool.free[k];
+  if (f) {
+    pool.free[k] = f->next;
+    pool.kept -= class_size[k];
+  }
+  return f;
+}
+
+/* What waits beyond the total, as a list: one that is as large as class K, or the largest. */
+static struct free_buf *
+surplus_locked (size_t k)
+{
+  struct free_buf *list = NULL;
+  while (pool.kept && pool.lent + pool.kept > pool.total) {
+    size_t at = k;
+    while (at < CLASSES && !pool.free[at])
+      at++;
+    if (at == CLASSES)
+      for (at = k; at > 0 && !pool.free[at];)
+        at--;
+    struct free_buf *f = take_locked (at);
+    f->next = list;
+    list = f;
+  }
+  return list;
+}
+
+static void
+unmap_all (struct free_buf *list)
+{
+  while (list) {
+    struct free_buf *next = list->next;
+    munmap (list, list->cap);
+    list = next;
+  }
+}
+
 uint8_t *
 bufpool_get (size_t n, size_t *cap)
 {
@@ -40,13 +81,11 @@ bufpool_get (size_t n, size_t *cap)
     return NULL;
   *cap = class_size[k];
   lock_take (&pool.lock);
-  struct free_buf *f = pool.free[k];
-  if (f) {
-    pool.free[k] = f->next;
-    pool.kept -= class_size[k];
-  }
+  struct free_buf *f = take_locked ((size_t) k);
   pool.lent += class_size[k];
+  struct free_buf *surplus = f ? NULL : surplus_locked ((size_t) k);
   lock_release (&pool.lock);
+  unmap_all (surplus);
   if (f)
     return (uint8_t *) f;
   void *p = mmap (NULL, class_size[k], PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -67,9 +106,9 @@ bufpool_put (uint8_t *p, size_t cap)
   bool keep = false;
   lock_take (&pool.lock);
   pool.lent -= cap;
-  if (pool.kept + cap <= pool.keep_max) {
+  if (pool.lent + pool.kept + cap <= pool.total) {
     struct free_buf *f = (struct free_buf *) (void *) p;
-    f->next = pool.free[k];
+    *f = (struct free_buf){ .next = pool.free[k], .cap = class_size[k] };
     pool.free[k] = f;
     pool.kept += cap;
     keep = true;
@@ -98,27 +137,25 @@ bufpool_kept (void)
 }
 
 void
-bufpool_set_keep (size_t bytes)
+bufpool_set_total (size_t bytes)
 {
   lock_take (&pool.lock);
-  pool.keep_max = bytes;
+  pool.total = bytes;
+  struct free_buf *surplus = surplus_locked (0);
   lock_release (&pool.lock);
+  unmap_all (surplus);
 }
 
 void
 bufpool_trim (void)
 {
-  for (size_t k = 0; k < CLASSES; k++) {
-    lock_take (&pool.lock);
-    struct free_buf *f = pool.free[k];
-    pool.free[k] = NULL;
-    for (struct free_buf *q = f; q; q = q->next)
-      pool.kept -= class_size[k];
-    lock_release (&pool.lock);
-    while (f) {
-      struct free_buf *next = f->next;
-      munmap (f, class_size[k]);
-      f = next;
+  struct free_buf *list = NULL;
+  lock_take (&pool.lock);
+  for (size_t k = 0; k < CLASSES; k++)
+    for (struct free_buf *f; (f = take_locked (k));) {
+      f->next = list;
+      list = f;
     }
-  }
+  lock_release (&pool.lock);
+  unmap_all (list);
 }

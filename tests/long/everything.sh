@@ -11,9 +11,10 @@
 #   the state directory is a file system of DISK,
 #   the daemon's group may hold MEMORY and there is no swap,
 #   the store (MinIO) stands still for STALL seconds from second AT on.
-# It fails if a process is killed or out of memory, if a writer gets an error (ENOSPC), if what is
-# sealed differs from what was written, or if more than 1.05 of the bytes go up that a copy in
-# order of the result sends into a new store (both counted by a relay, all connections).
+# It fails if a process is killed or out of memory, if the daemon's peak (VmHWM) is above MEMORY, if
+# a writer gets an error (ENOSPC), if what is sealed differs from what was written, or if more than
+# 1.05 of the bytes go up that a copy in order of the result sends into a new store (both counted by
+# a relay, all connections).
 #
 # SEQ, SPARSE, FIO and TREE are the bytes of each of the 16 writers of a kind, N how many there are
 # of each.  The whole takes about (16 * (SEQ + SPARSE + FIO + TREE)) / RATE + STALL and as long
@@ -158,6 +159,8 @@ say "written in $written s, sealed after $sealed s, $wire bytes up"
 say "memory: VmHWM $hwm kB, the group's $(cat "$group/$peak") of $(cat "$group/$limit")," \
   "ooms $(ooms); the state's disk: at most $(cat "$TESTDIR/disk-used") bytes"
 assert_eq "$(ooms)" 0 "out of memory"
+# The peak counts the pages of mapped files too, which the group does not count as the daemon's.
+[ "$hwm" -le $(($(bytes MEMORY) / 1024)) ] || fail "the daemon's peak is above ${conf[MEMORY]}"
 if grep -iE 'no space|ENOSPC' "$TESTDIR"/writer-*.log "$TESTDIR"/fio-*.log; then fail ENOSPC; fi
 
 # --- is it all there, on a host that has nothing
