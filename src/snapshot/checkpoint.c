@@ -186,26 +186,40 @@ safe_size (struct writing *w, struct inode *i, uint64_t *out)
   return 0;
 }
 
+/* The head goes before the records where they stand: they may be long, a copy would double them. */
+static int
+prepend_head (struct writing *w)
+{
+  AUTO_BUF head;
+  buf_init (&head, unit_plain_max (UNIT_CHECKPOINT));
+  int rc = checkpoint_head_put (&head, &w->head);
+  if (rc)
+    return rc;
+  struct buf *b = &w->records;
+  if (!buf_reserve (b, head.len))
+    return buf_error (b);
+  memmove (b->data + head.len, b->data, b->len);
+  memcpy (b->data, head.data, head.len);
+  b->len += head.len;
+  return 0;
+}
+
 /* What stands in W, as the object SEQ with its KEY. */
 static int
 seal_portion (struct writing *w, const char *seq, struct buf *object, char *key)
 {
   struct snap *s = w->snap;
   struct vault *v = s->vault;
-  AUTO_BUF plain;
-  buf_init (&plain, unit_plain_max (UNIT_CHECKPOINT));
   AUTO (sealer) sealer = NULL;
-  int rc = checkpoint_head_put (&plain, &w->head);
-  buf_put (&plain, w->records.data, w->records.len);
-  if (rc == 0)
-    rc = buf_error (&plain);
+  int rc = prepend_head (w);
   if (rc == 0)
     rc = sealer_new (&sealer);
   uint8_t id[ID_LEN];
   unit_id_checkpoint (v->keys, s->name.ts, s->part, seq, id);
   object_header_put (object, MAGIC_CHECKPOINT);
   if (rc == 0)
-    rc = seal_unit (sealer, v->keys, UNIT_CHECKPOINT, id, plain.data, plain.len, 1, object);
+    rc = seal_unit (sealer, v->keys, UNIT_CHECKPOINT, id, w->records.data, w->records.len, 1,
+                    object);
   snprintf (key, BLOB_KEY_MAX, "vaults/%s/open/%s/%s/%s", v->name, s->name.ts, s->part, seq);
   return rc;
 }
@@ -256,7 +270,7 @@ make_portion (struct writing *w, struct buf *object, char *key)
     snprintf (name + n, sizeof name - (size_t) n, ".%010u", from);
   int rc = seal_portion (w, name, object, key);
   w->seq = seq;
-  buf_reset (&w->records);
+  buf_release (&w->records); /* before the object is sent */
   pack_table_reset (&w->head.own);
   pack_table_reset (&w->head.pins);
   return rc;
