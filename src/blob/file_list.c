@@ -81,6 +81,18 @@ is_dir_wanted (const struct walk *w, const char *path, size_t len)
   return strncmp (path, w->start_after, len) >= 0;
 }
 
+/* Could NAME in the directory at hand begin a key with the prefix?  Most of a large directory cannot,
+ * when one snapshot is asked for among thousands: those cost no memory, no sorting and no stat. */
+static bool
+is_name_wanted (const struct walk *w, size_t path_len, const char *name)
+{
+  if (w->prefix_len <= path_len)
+    return true;
+  const char *rest = w->prefix + path_len;
+  size_t n = strlen (name), rest_len = w->prefix_len - path_len;
+  return strncmp (name, rest, n < rest_len ? n : rest_len) == 0;
+}
+
 static int
 read_names (struct walk *w, size_t path_len, struct names *l)
 {
@@ -98,7 +110,7 @@ read_names (struct walk *w, size_t path_len, struct names *l)
     const char *name = e->d_name;
     if (!path_len && (strcmp (name, FILE_TMP) == 0 || strcmp (name, "lost+found") == 0))
       continue;
-    if (!blob_key_is_valid (name))
+    if (!is_name_wanted (w, path_len, name) || !blob_key_is_valid (name))
       continue; /* ".", "..", and what cannot be a key of ours */
     int type = e->d_type;
     struct stat st;
