@@ -296,12 +296,12 @@ check_alone (struct sealing *x)
       rc = meet_ours (x, &items[i]);
     else if (x->pending.len || items[i].is_sealed)
       rc = ERR_EXISTS;
-    if (rc)
+    if (rc) {
       say_taken (s, items[i].is_sealed);
-    if (rc)
       log_err ("another session seals or has sealed this snapshot vault=%s snapshot=%s digest=%s: "
                "this one stays open under its name; rename or remove it", s->vault->name,
                s->final.ts, items[i].digest);
+    }
   }
   free (items);
   return rc;
