@@ -234,30 +234,14 @@ snap_look_start (struct snap *s)
     log_debug ("no memory to look vault=%s", s->vault->name); /* the next listing asks again */
 }
 
-/* How many sealed snapshots of the instant of TS are known. */
-static size_t
-count_siblings (struct vault *v, const char *ts)
-{
-  LOCK_SCOPE (&v->lock);
-  size_t n = 0;
-  for (size_t i = 0; i < v->entry_count; i++)
-    n += strncmp (v->entries[i].ts, ts, 16) == 0;
-  return n;
-}
-
 void
 snap_look_at_open (struct vault *v)
 {
   struct mount *m = v->region->mount;
-  bool is_end = false;
-  for (uint32_t i = 0; !is_end; i++) {
-    lock_take (&m->lock);
-    is_end = i >= m->snap_count;
-    struct snap *s = is_end ? NULL : m->snaps[i];
-    lock_release (&m->lock);
-    if (!s || s->vault != v || s->is_joiner || s->life != LIFE_OPEN)
+  for (struct snap *s = NULL; (s = mount_next_live (m, s));) {
+    if (s->vault != v || s->is_joiner || s->life != LIFE_OPEN)
       continue;
-    size_t n = count_siblings (v, s->name.ts);
+    size_t n = vault_count_instant (v, s->name.ts);
     lock_take (&s->lock);
     bool is_news = n != s->siblings;
     s->siblings = n;
@@ -279,10 +263,10 @@ snap_joiner (struct vault *v, const struct snapshot_name *name, struct snap **ou
     return rc;
   lock_take (&m->lock);
   struct snap *s = NULL;
-  for (uint32_t i = 0; i < m->snap_count && !s; i++)
-    if (m->snaps[i]->is_joiner && m->snaps[i]->vault == v && m->snaps[i]->life != LIFE_GONE
-        && m->snaps[i]->life != LIFE_SEALED && strcmp (m->snaps[i]->name.ts, name->ts) == 0)
-      s = m->snaps[i];
+  for (struct snap *o = m->live; o && !s; o = o->next_live)
+    if (o->is_joiner && o->vault == v && o->life != LIFE_GONE && o->life != LIFE_SEALED
+        && strcmp (o->name.ts, name->ts) == 0)
+      s = o;
   lock_release (&m->lock);
   if (s) {
     *out = s;

@@ -5,12 +5,14 @@
  * What is little is loaded before the first chunk is placed.  A host that lacks more (a new one, or
  * one that was away) does not wait for it (ruling 25): it takes the parent's extents into the
  * index, which is what nearly all of a backup is found in, and loads the rest in the background,
- * newest first.  All this runs on the mount's askers in small slices, so that it keeps none of
- * them from a first checkpoint. */
+ * newest first.  What others sent is asked for once in `refresh`, or when they sealed something:
+ * the listing is as long as the database has snapshots.  All this runs on the mount's askers in
+ * small slices, so that it keeps none of them from a first checkpoint. */
 #define LOG_MODULE "index"
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "snapshot/vault.h"
 
@@ -195,9 +197,15 @@ load_run (struct pool_job *job)
 int
 vault_load_index (struct vault *v, struct index_loading **rest)
 {
+  int64_t begun = clock_now ();
   lock_take (&v->lock);
-  bool is_busy = v->index_is_loading;
-  v->index_is_loading = true;
+  bool is_fresh = v->index_listed && !v->has_news
+    && begun - v->index_listed < v->region->mount->opts.refresh_ns;
+  bool is_busy = v->index_is_loading || is_fresh;
+  bool had_news = v->has_news;
+  v->index_is_loading |= !is_busy;
+  if (!is_busy)
+    v->has_news = false; /* what comes from now on may be too late for the listing */
   lock_release (&v->lock);
   *rest = NULL;
   if (is_busy)
@@ -206,6 +214,7 @@ vault_load_index (struct vault *v, struct index_loading **rest)
   if (!l) {
     LOCK_SCOPE (&v->lock);
     v->index_is_loading = false;
+    v->has_news |= had_news;
     return ERR_NOMEM;
   }
   l->vault = v;
@@ -213,6 +222,10 @@ vault_load_index (struct vault *v, struct index_loading **rest)
   char prefix[BLOB_KEY_MAX];
   l->skip = (size_t) snprintf (prefix, sizeof prefix, "vaults/%s/index/", v->name);
   int rc = blob_list (v->region->blob, prefix, "", false, add, l);
+  if (rc == 0) {
+    LOCK_SCOPE (&v->lock);
+    v->index_listed = begun;
+  }
   if (rc == 0 && l->count)
     rc = sealer_new (&l->sealer);
   if (rc)

@@ -313,9 +313,9 @@ committer (void *arg)
     look_at_regions (m);
     look_at_vaults (m);
     lock_take (&m->lock);
-    for (uint32_t i = 0; i < m->snap_count && !m->is_stopping; i++) {
-      struct snap *s = m->snaps[i];
-      if (!s || !s->tree || (s->life == LIFE_GONE && !s->removed_at))
+    for (struct snap *s = m->live, *next; s && !m->is_stopping; s = next) {
+      next = s->next_live;
+      if (s->life == LIFE_GONE && !s->removed_at)
         continue;
       lock_release (&m->lock);
       if (s->removed_at)
@@ -403,11 +403,10 @@ mount_writers (struct mount *m)
 {
   size_t n = 0;
   LOCK_SCOPE (&m->lock);
-  for (uint32_t i = 0; i < m->snap_count; i++)
-    if (m->snaps[i]) {
-      LOCK_SCOPE (&m->snaps[i]->lock);
-      n += m->snaps[i]->writers;
-    }
+  for (struct snap *s = m->live; s; s = s->next_live) {
+    LOCK_SCOPE (&s->lock);
+    n += s->writers;
+  }
   return n;
 }
 

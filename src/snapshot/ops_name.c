@@ -498,10 +498,10 @@ rename_snapshot (struct vault *v, const char *name, const char *new_name, unsign
   struct snap *s = snap_find (v, from.ts);
   if (!s || s->is_direct)
     return ERR_NOENT;
-  struct catalog_entry e;
-  int rc = s->life == LIFE_SEALED ? ERR_NOENT : vault_find (v, to.ts, flags, &e);
-  if (rc != ERR_NOENT || (strcmp (from.ts, to.ts) != 0 && snap_find (v, to.ts)))
-    return rc && rc != ERR_NOENT ? rc : ERR_EXISTS;
+  /* Whether another host has sealed it the store is asked by the seal itself. */
+  if ((s->life != LIFE_SEALED && vault_knows (v, to.ts))
+      || (strcmp (from.ts, to.ts) != 0 && snap_find (v, to.ts)))
+    return ERR_EXISTS;
   if (flags & MOUNT_NOWAIT)
     return ERR_WOULDBLOCK;
   lock_take (&s->lock);
@@ -510,7 +510,7 @@ rename_snapshot (struct vault *v, const char *name, const char *new_name, unsign
     s->final.label = s->final.ts + (to.label - to.ts);
   }
   lock_release (&s->lock);
-  rc = snap_seal_start (s, 0, "rename", NULL);
+  int rc = snap_seal_start (s, 0, "rename", NULL);
   return rc ? rc : snap_seal_wait (s, v->region->mount->opts.rename_wait_ns);
 }
 

@@ -284,16 +284,6 @@ part_fate (struct snap *s, struct part_fate *out)
 
 #define SELDOM 10 /* times `refresh`: vaults in which nobody else writes */
 
-static bool
-is_instant_sealed (struct vault *v, const char *ts)
-{
-  LOCK_SCOPE (&v->lock);
-  for (size_t i = 0; i < v->entry_count; i++)
-    if (strncmp (v->entries[i].ts, ts, 16) == 0)
-      return true;
-  return false;
-}
-
 /* All parts of V but this host's own, and those of snapshots that are sealed. */
 static int
 list_all (struct vault *v, const struct part_seen *old, size_t old_count, struct part_seen **out,
@@ -310,7 +300,7 @@ list_all (struct vault *v, const struct part_seen *old, size_t old_count, struct
     const char *ts = (char *) ids.out.data + at;
     at += strlen (ts) + 1;
     struct snapshot_name name;
-    if (snapshot_name_parse (ts, &name) != 0 || is_instant_sealed (v, ts))
+    if (snapshot_name_parse (ts, &name) != 0 || vault_count_instant (v, ts))
       continue;
     struct snap *s = snap_find (v, ts);
     rc = list_of (v, ts, s ? s->part : "", old, old_count, out, n);

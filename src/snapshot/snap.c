@@ -45,13 +45,17 @@ snap_find (struct vault *v, const char *ts)
 {
   struct mount *m = v->region->mount;
   LOCK_SCOPE (&m->lock);
-  for (uint32_t i = m->snap_count; i-- > 0;) {
-    struct snap *s = m->snaps[i];
-    if (s && s->vault == v && s->life != LIFE_GONE && !s->is_joiner
-        && strcmp (s->name.ts, ts) == 0)
+  for (struct snap *s = m->live; s; s = s->next_live)
+    if (s->vault == v && s->life != LIFE_GONE && !s->is_joiner && strcmp (s->name.ts, ts) == 0)
       return s;
-  }
   return NULL;
+}
+
+struct snap *
+mount_next_live (struct mount *m, struct snap *s)
+{
+  LOCK_SCOPE (&m->lock);
+  return s ? s->next_live : m->live;
 }
 
 /* ---- which parts are ours: one small file each in the state directory ---- */
@@ -143,12 +147,10 @@ snap_register (struct snap *s)
 {
   struct mount *m = s->mount;
   LOCK_SCOPE (&m->lock);
-  for (uint32_t i = 0; i < m->snap_count; i++) {
-    struct snap *o = m->snaps[i];
-    if (o && o->vault == s->vault && o->life != LIFE_GONE && o->life != LIFE_SEALED
+  for (struct snap *o = m->live; o; o = o->next_live)
+    if (o->vault == s->vault && o->life != LIFE_GONE && o->life != LIFE_SEALED
         && o->is_joiner == s->is_joiner && strcmp (o->name.ts, s->name.ts) == 0)
       return ERR_EXISTS;
-  }
   if (m->snap_count == m->snap_cap) {
     uint32_t cap = m->snap_cap ? m->snap_cap * 2 : 16;
     struct snap **more = realloc (m->snaps, cap * sizeof (struct snap *));
@@ -159,6 +161,8 @@ snap_register (struct snap *s)
   }
   s->no = m->snap_count;
   m->snaps[m->snap_count++] = s;
+  s->next_live = m->live;
+  m->live = s;
   return 0;
 }
 
@@ -558,6 +562,17 @@ snap_drain_start (struct snap *s)
   }
 }
 
+static void
+leave_live_locked (struct mount *m, const struct snap *s)
+{
+  lock_assert_held (&m->lock);
+  for (struct snap **at = &m->live; *at; at = &(*at)->next_live)
+    if (*at == s) {
+      *at = s->next_live;
+      return;
+    }
+}
+
 void
 snap_drop_tree (struct snap *s)
 {
@@ -569,6 +584,9 @@ snap_drop_tree (struct snap *s)
   if (is_over && s->tree && s->users == 0 && !s->dirty) {
     s->life = LIFE_GONE; /* its sealed twin answers; nobody can hold it any more */
     tree = STEAL (s->tree);
+    free (STEAL (s->pinned_trees));
+    s->pinned_count = 0;
+    leave_live_locked (m, s);
   }
   lock_release (&s->lock);
   lock_release (&m->lock);

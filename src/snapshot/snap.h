@@ -20,6 +20,8 @@ int snap_begin (struct vault *v, const struct snapshot_name *name, const struct 
                 struct snap **out) WARN_UNUSED;
 /* Open (or sealing, or sealed in this mount and still referred to) snapshot by ts; NULL. */
 struct snap *snap_find (struct vault *v, const char *ts);
+/* The live one after S (NULL: the first).  S may have left meanwhile. */
+struct snap *mount_next_live (struct mount *m, struct snap *s);
 void snap_free (struct snap *s);
 /* Recovers PART of TS from the store.  ERR_MISSING: no checkpoint. */
 int snap_recover (struct vault *v, const struct snapshot_name *name, const char *part,

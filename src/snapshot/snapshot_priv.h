@@ -49,6 +49,7 @@ struct mount {
   struct lock lock;
   pthread_cond_t wake;    /* the committer */
   struct snap **snaps;    /* by number */
+  struct snap *live;      /* newest first: those that have a tree, however many were made */
   uint32_t snap_count, snap_cap;
   struct sealed **sealed; /* by number */
   uint32_t sealed_count, sealed_cap;
@@ -99,6 +100,8 @@ struct vault {
   pthread_cond_t changed;
   bool is_open, is_opening; /* keys, index, pipe are there */
   bool index_is_loading;
+  int64_t index_listed;          /* clock_now of the last listing of deltas; 0 never */
+  bool has_news;                 /* since then a listing showed what others have sealed */
   struct catalog_entry *entries; /* ascending by ts */
   size_t entry_count, entry_cap;
   int64_t listed;                /* clock_now of the last listing; 0 never */
@@ -125,6 +128,7 @@ enum snap_life { LIFE_OPEN, LIFE_SEALING, LIFE_SEALED, LIFE_GONE };
 
 struct snap {
   _Atomic unsigned users; /* calls under way, and open handles: the tree stays */
+  struct snap *next_live; /* guarded by mount->lock; kept when it leaves: a walk goes on from it */
   struct mount *mount;
   struct vault *vault;
   uint32_t no;

@@ -348,9 +348,10 @@ drop_pending (struct catalog_item *items, size_t n)
 static int
 merge_locked (struct vault *v, const struct catalog_item *items, size_t n, const char *ts_prefix)
 {
-  size_t kept = 0, prefix_len = strlen (ts_prefix);
-  for (size_t i = 0; i < v->entry_count; i++) {
-    bool is_there = strncmp (v->entries[i].ts, ts_prefix, prefix_len) != 0;
+  bool found;
+  size_t i = entry_find (v, ts_prefix, &found), kept = i, prefix_len = strlen (ts_prefix);
+  for (; i < v->entry_count && strncmp (v->entries[i].ts, ts_prefix, prefix_len) == 0; i++) {
+    bool is_there = false;
     size_t lo = 0, hi = n;
     while (!is_there && lo < hi) {
       size_t mid = lo + (hi - lo) / 2;
@@ -362,12 +363,16 @@ merge_locked (struct vault *v, const struct catalog_item *items, size_t n, const
     if (is_there)
       v->entries[kept++] = v->entries[i];
   }
-  v->entry_count = kept;
-  for (size_t i = 0; i < n; i++) {
-    int rc = entry_add_locked (v, items[i].name.ts, items[i].digest, items[i].sealed_time);
+  if (kept < i && i < v->entry_count)
+    memmove (&v->entries[kept], &v->entries[i], (v->entry_count - i) * sizeof *v->entries);
+  v->entry_count -= i - kept;
+  size_t before = v->entry_count;
+  for (size_t k = 0; k < n; k++) {
+    int rc = entry_add_locked (v, items[k].name.ts, items[k].digest, items[k].sealed_time);
     if (rc)
       return rc;
   }
+  v->has_news |= v->entry_count > before;
   return 0;
 }
 
@@ -492,14 +497,34 @@ vault_latest (struct vault *v, unsigned flags, struct catalog_entry *out)
   if (rc)
     return rc;
   LOCK_SCOPE (&v->lock);
-  const struct catalog_entry *best = NULL;
-  for (size_t i = 0; i < v->entry_count; i++)
-    if (!v->entries[i].is_not_latest && (!best || v->entries[i].instant >= best->instant))
-      best = &v->entries[i];
-  if (!best)
-    return ERR_NOENT;
-  *out = *best;
-  return 0;
+  for (size_t i = v->entry_count; i-- > 0;) /* ascending by ts, so by instant too */
+    if (!v->entries[i].is_not_latest) {
+      *out = v->entries[i];
+      return 0;
+    }
+  return ERR_NOENT;
+}
+
+size_t
+vault_count_instant (struct vault *v, const char *ts)
+{
+  char instant[17];
+  snprintf (instant, sizeof instant, "%.16s", ts);
+  LOCK_SCOPE (&v->lock);
+  bool found;
+  size_t first = entry_find (v, instant, &found), i = first;
+  while (i < v->entry_count && strncmp (v->entries[i].ts, instant, 16) == 0)
+    i++;
+  return i - first;
+}
+
+bool
+vault_knows (struct vault *v, const char *ts)
+{
+  LOCK_SCOPE (&v->lock);
+  bool found;
+  (void) entry_find (v, ts, &found);
+  return found;
 }
 
 void

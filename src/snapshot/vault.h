@@ -36,6 +36,10 @@ int vault_find (struct vault *v, const char *ts, unsigned flags,
                 struct catalog_entry *out) WARN_UNUSED;
 /* The greatest instant among the sealed full ones; ERR_NOENT. */
 int vault_latest (struct vault *v, unsigned flags, struct catalog_entry *out) WARN_UNUSED;
+/* How many sealed snapshots of the instant of TS are known, under whatever label. */
+size_t vault_count_instant (struct vault *v, const char *ts);
+/* Is TS known to be sealed?  Asks nobody. */
+bool vault_knows (struct vault *v, const char *ts);
 void vault_add_sealed (struct vault *v, const char *ts, const char *digest, int64_t sealed_time);
 /* The loaded tree of a sealed snapshot, with a number.  Waits for the network, or
  * ERR_WOULDBLOCK. */
