@@ -7,9 +7,8 @@
 #include <stdlib.h>
 
 #define LOOK_NS (200 * NS_PER_MS) /* how often a seal that is under way is looked at */
-#define SEALS_MAX 32              /* watched at once; one more waits for its entry to time out */
-#define SUFFIX ".partial"
-#define RENAMED_MAX 8 /* one more waits for its entry to time out, in a second */
+#define SEALS_MAX 32   /* watched at once, one by one; more: is_overrun */
+#define RENAMED_MAX 32 /* likewise */
 
 struct attr_write {
   struct attr_write *next;
@@ -30,6 +29,9 @@ struct notify {
     uint64_t parent; /* 0: free */
     char name[256];
   } renamed[RENAMED_MAX];
+  /* One more than a table holds was noted: all that is sealed is gone through, until no seal is
+   * under way any more. */
+  bool is_overrun;
   bool is_stopping;
 };
 
@@ -74,6 +76,8 @@ notify_watch_seal (struct notify *n, const char *path)
       pthread_cond_signal (&n->wake);
       return;
     }
+  n->is_overrun = true;
+  pthread_cond_signal (&n->wake);
 }
 
 void
@@ -87,6 +91,8 @@ notify_renamed (struct notify *n, uint64_t parent, const char *name)
       pthread_cond_signal (&n->wake);
       return;
     }
+  n->is_overrun = true;
+  pthread_cond_signal (&n->wake);
 }
 
 /* Waits in the kernel until the rename has returned: both take the directory's lock. */
@@ -120,6 +126,28 @@ forget_name (struct notify *n, const char *path)
     path += len + 1;
   }
   fuse_lowlevel_notify_inval_entry (n->fs->session, st.node, path, strlen (path));
+}
+
+/* What the tables had no room for: the names of all that is sealed and that the kernel still holds
+ * as it was before. */
+static void
+forget_lingering (struct notify *n)
+{
+  {
+    LOCK_SCOPE (&n->lock);
+    if (!n->is_overrun)
+      return;
+    n->is_overrun = false;
+  }
+  bool is_sealing = mount_is_sealing (n->fs->mount); /* first: one that ends now is met below */
+  uint64_t dir;
+  char sealed[128], open[128];
+  for (uint32_t at = 0; mount_next_lingering (n->fs->mount, &at, &dir, sealed, open);) {
+    fuse_lowlevel_notify_inval_entry (n->fs->session, dir, sealed, strlen (sealed));
+    fuse_lowlevel_notify_inval_entry (n->fs->session, dir, open, strlen (open));
+  }
+  LOCK_SCOPE (&n->lock);
+  n->is_overrun |= is_sealing;
 }
 
 /* True where the seal of PATH is under way still. */
@@ -186,7 +214,7 @@ next (struct notify *n, bool *is_end)
   LOCK_SCOPE (&n->lock);
   int64_t deadline = clock_now () + LOOK_NS;
   while (!n->head && !n->is_stopping && !has_renamed_locked (n)) {
-    if (!has_seals_locked (n))
+    if (!has_seals_locked (n) && !n->is_overrun)
       lock_wait (&n->wake, &n->lock);
     else if (!lock_wait_until (&n->wake, &n->lock, deadline))
       break;
@@ -211,8 +239,10 @@ serve (void *arg)
     struct attr_write *w = next (n, &is_end);
     if (w)
       answer_write (n, w);
-    else if (!is_end && !forget_renamed (n))
+    else if (!is_end && !forget_renamed (n)) {
       look_at_seals (n);
+      forget_lingering (n);
+    }
   }
   return NULL;
 }

@@ -272,6 +272,12 @@ enum adopt_flag { ADOPT_FORCE = 1 };
 int mount_adopt (struct mount *m, const char *path, unsigned flags, struct buf *why) WARN_UNUSED;
 /* Open snapshots of this host, and those sealed since the mount in the last hour.  free(*out). */
 int mount_snapshots (struct mount *m, struct snapshot_info **out, size_t *n) WARN_UNUSED;
+/* Sealed ones of which the kernel holds nodes of the time when they were open: the next from
+ * *CURSOR (0 at first) on, with the directory and the names they have or had there.  False: no
+ * more. */
+bool mount_next_lingering (struct mount *m, uint32_t *cursor, uint64_t *dir, char sealed[128],
+                           char open[128]);
+bool mount_is_sealing (struct mount *m);
 
 /* Parts of other hosts, as the store showed them some time ago (asking has it looked at again in
  * the background, at most once in `refresh`); never waits.  free(*out). */

@@ -153,7 +153,8 @@ mount_snapshots (struct mount *m, struct snapshot_info **out, size_t *n)
   lock_take (&m->lock);
   uint32_t count = m->snap_count;
   lock_release (&m->lock);
-  *out = calloc (count + 1, sizeof **out);
+  size_t cap = 16; /* few of the many that were made are shown */
+  *out = calloc (cap, sizeof **out);
   *n = 0;
   if (!*out)
     return ERR_NOMEM;
@@ -168,11 +169,51 @@ mount_snapshots (struct mount *m, struct snapshot_info **out, size_t *n)
     int64_t over = s->sealed_at ? s->sealed_at : s->removed_at;
     /* ruling 23: removed ones for a day */
     int64_t keep = s->removed_at ? 24 * SHOWN_AFTER : SHOWN_AFTER;
-    if (!is_stale && (!over || now - over < keep))
+    bool is_shown = !is_stale && (!over || now - over < keep);
+    if (is_shown && *n == cap) {
+      struct snapshot_info *more = realloc (*out, 2 * cap * sizeof *more);
+      if (!more) {
+        s->users--;
+        free (*out);
+        *out = NULL;
+        return ERR_NOMEM;
+      }
+      *out = more;
+      cap *= 2;
+    }
+    if (is_shown)
       fill_info (s, &(*out)[(*n)++]);
     s->users--;
   }
   return 0;
+}
+
+bool
+mount_next_lingering (struct mount *m, uint32_t *cursor, uint64_t *dir, char sealed[128],
+                      char open[128])
+{
+  LOCK_SCOPE (&m->lock);
+  while (*cursor < m->snap_count) {
+    struct snap *s = m->snaps[(*cursor)++];
+    if (s->life != LIFE_SEALED || !s->tree || s->tree->refs <= 0)
+      continue;
+    LOCK_SCOPE (&s->lock);
+    *dir = node_of_vault (s->vault, false);
+    snprintf (sealed, 128, "%s", s->final.ts);
+    snprintf (open, 128, "%s%s", s->name.ts, s->is_direct ? "" : ".partial");
+    return true;
+  }
+  return false;
+}
+
+bool
+mount_is_sealing (struct mount *m)
+{
+  LOCK_SCOPE (&m->lock);
+  for (const struct snap *s = m->live; s; s = s->next_live)
+    if (s->life == LIFE_SEALING)
+      return true;
+  return false;
 }
 
 static int
@@ -282,9 +323,8 @@ mount_stats_get (struct mount *m, struct mount_stats *out)
   out->started = m->started;
   LOCK_SCOPE (&m->lock);
   out->trees_open = m->sealed_count;
-  for (uint32_t i = 0; i < m->snap_count; i++)
-    out->snapshots_open += !m->snaps[i]->is_joiner
-      && (m->snaps[i]->life == LIFE_OPEN || m->snaps[i]->life == LIFE_SEALING);
+  for (const struct snap *s = m->live; s; s = s->next_live)
+    out->snapshots_open += !s->is_joiner && (s->life == LIFE_OPEN || s->life == LIFE_SEALING);
   return 0;
 }
 
