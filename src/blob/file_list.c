@@ -81,8 +81,8 @@ is_dir_wanted (const struct walk *w, const char *path, size_t len)
   return strncmp (path, w->start_after, len) >= 0;
 }
 
-/* Could NAME in the directory at hand begin a key with the prefix?  Most of a large directory cannot,
- * when one snapshot is asked for among thousands: those cost no memory, no sorting and no stat. */
+/* Could NAME in the directory at hand begin a key with the prefix?  Most of a large directory
+ * cannot, when one snapshot is asked for among thousands: those cost no memory and no sorting. */
 static bool
 is_name_wanted (const struct walk *w, size_t path_len, const char *name)
 {
