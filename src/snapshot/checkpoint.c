@@ -290,9 +290,9 @@ put_portion (struct writing *w)
   return rc ? rc : blob_put (w->snap->vault->region->blob, key, object.data, object.len, NULL);
 }
 
-/* 1: it stands in the checkpoint; 0: it is gone again. */
+/* 1: it stands in the checkpoint; 0: it is gone again, or has no name left (not EVEN_REMOVED). */
 static int
-put_node (struct writing *w, uint64_t ino)
+put_node (struct writing *w, uint64_t ino, bool even_removed)
 {
   struct worktree *t = w->snap->tree;
   struct inode *i;
@@ -304,7 +304,7 @@ put_node (struct writing *w, uint64_t ino)
   for (bool is_first = true; rc == 0 && is_there && (is_first || w->is_short); is_first = false) {
     lock_take (&i->data_lock); /* nothing is written between the look at size and extents */
     lock_take (&t->lock);
-    is_there = !i->is_removed;
+    is_there = !i->is_removed || even_removed;
     i->is_logged = false;
     if (is_there)
       rc = put_inode_locked (w, i, is_first);
@@ -323,51 +323,56 @@ put_node (struct writing *w, uint64_t ino)
   return rc ? rc : is_there;
 }
 
+/* What the name is by now: the node that had it is gone for good, as the log tells further on. */
 static int
-put_name (struct writing *w, struct rd *r)
+name_by_now (struct writing *w, const struct log_entry *e, uint64_t *ino)
 {
-  uint64_t dir = rd_varint (r), ino = 0;
-  size_t n;
-  const uint8_t *name = rd_bytes (r, TREE_NAME_MAX, &n);
-  if (r->failed)
-    return ERR_STATE;
   int kind;
   struct worktree *t = w->snap->tree;
   lock_take (&t->lock);
-  int rc = wtdb_name_get (t->db, dir, name, n, &ino, &kind);
+  int rc = wtdb_name_get (t->db, e->no, e->name, e->len, ino, &kind);
   lock_release (&t->lock);
   if (rc && rc != ERR_NOENT)
     return rc;
   if (rc)
-    ino = 0;
-  else if (ino >= w->first_new) { /* of a node whose own record would come in the next checkpoint */
-    rc = put_node (w, ino);
+    *ino = 0;
+  else if (*ino >= w->first_new) { /* its own record would come in the next checkpoint */
+    rc = put_node (w, *ino, false);
     if (rc < 0)
       return rc;
-    ino = rc ? ino : 0;
+    *ino = rc ? *ino : 0;
   }
-  checkpoint_entry_put (&w->records, dir, name, n, ino);
+  return 0;
+}
+
+/* Names are told as the log left them, not as they are by now: of what was renamed since, one name
+ * would be looked at before and the other after it. */
+static int
+put_name (struct writing *w, const struct log_entry *e)
+{
+  uint64_t ino = e->ino;
+  enum presence p = ino ? worktree_presence (w->snap->tree, ino) : PRESENT;
+  int rc = 0;
+  if (p == REMOVED_SINCE) /* a replay may not know it yet */
+    rc = put_node (w, ino, true);
+  else if (p == GONE)
+    rc = name_by_now (w, e, &ino);
+  if (rc < 0)
+    return rc;
+  checkpoint_entry_put (&w->records, e->no, e->name, e->len, ino);
   return buf_error (&w->records);
 }
 
-/* One entry of the log.  Nodes are put in the first pass, names in the second, so that a replay
- * never meets a name of an unknown node. */
+/* Nodes are put in the first pass, names in the second, so that a replay never meets a name of an
+ * unknown node. */
 static int
-put_logged (struct writing *w, struct rd *r, int pass)
+put_logged (struct writing *w, const struct log_entry *e, int pass)
 {
-  uint8_t type = rd_u8 (r);
-  if (type == LOG_NAME && pass == 1)
-    return put_name (w, r);
-  if (type == LOG_NAME) {
-    size_t n;
-    (void) rd_varint (r);
-    (void) rd_bytes (r, TREE_NAME_MAX, &n);
-    return 0;
-  }
-  uint64_t ino = rd_varint (r);
-  if (type == LOG_GONE && pass == 1)
-    checkpoint_removed_put (&w->records, ino);
-  int rc = type == LOG_NODE && pass == 0 ? put_node (w, ino) : 0;
+  if (pass == 1 && e->type == LOG_NAME)
+    return put_name (w, e);
+  if (pass == 1 && e->type == LOG_GONE)
+    checkpoint_removed_put (&w->records, e->no);
+  int rc = pass == 0 && e->type == LOG_NODE ? put_node (w, e->no, false) : 0;
   return rc < 0 ? rc : 0;
 }
 
@@ -376,13 +381,16 @@ put_log (struct writing *w, const struct buf *log)
 {
   for (int pass = 0; pass < 2; pass++) {
     struct rd r = rd_of (log->data, log->len);
-    while (rd_left (&r)) {
-      int rc = put_logged (w, &r, pass);
-      if (rc == 0 && w->records.len > CHECKPOINT_TARGET)
+    struct log_entry e;
+    while (log_next (&r, &e)) {
+      int rc = put_logged (w, &e, pass);
+      if (rc == 0 && !e.is_half && w->records.len > CHECKPOINT_TARGET)
         rc = put_portion (w);
-      if (rc || r.failed)
-        return rc ? rc : ERR_STATE;
+      if (rc)
+        return rc;
     }
+    if (r.failed)
+      return ERR_STATE;
   }
   return buf_error (&w->records);
 }
@@ -407,14 +415,10 @@ static void
 mark_untold_locked (struct worktree *t, const struct buf *log)
 {
   struct rd r = rd_of (log->data, log->len);
-  while (rd_left (&r) && !r.failed) {
-    size_t n;
-    uint8_t type = rd_u8 (&r);
-    uint64_t no = rd_varint (&r);
+  struct log_entry e;
+  while (log_next (&r, &e)) {
     struct inode *i;
-    if (type == LOG_NAME)
-      (void) rd_bytes (&r, TREE_NAME_MAX, &n);
-    if (type != LOG_NODE || inode_get_locked (t, no, &i) != 0)
+    if (e.type != LOG_NODE || inode_get_locked (t, e.no, &i) != 0)
       continue; /* gone: nothing to tell of it */
     i->told = i->durable;
     extmap_mark_all_changed (&i->map);
@@ -448,15 +452,11 @@ checkpoint_confirm (struct checkpoint *c)
   struct snap *s = c->snap;
   struct worktree *t = s->tree;
   struct rd r = rd_of (c->log.data, c->log.len);
-  while (rd_left (&r) && !r.failed) {
-    size_t n;
-    uint8_t type = rd_u8 (&r);
-    uint64_t no = rd_varint (&r);
+  struct log_entry e;
+  while (log_next (&r, &e)) {
     struct inode *i;
-    if (type == LOG_NAME)
-      (void) rd_bytes (&r, TREE_NAME_MAX, &n);
     LOCK_SCOPE (&t->lock);
-    if (type != LOG_NODE || inode_get_locked (t, no, &i) != 0)
+    if (e.type != LOG_NODE || inode_get_locked (t, e.no, &i) != 0)
       continue;
     if (i->told_by[c->slot] != NOT_TOLD)
       i->durable = i->told_by[c->slot];
@@ -501,16 +501,15 @@ build (struct writing *w, struct checkpoint *c)
 {
   struct snap *s = w->snap;
   struct worktree *t = s->tree;
+  worktree_log_take (t, &c->log, &w->first_new);
   lock_take (&t->lock);
-  c->log = t->log;
-  buf_init (&t->log, CHANGELOG_MAX);
-  w->first_new = t->next_ino;
   int rc = t->error;
   lock_release (&t->lock);
   if (rc == 0)
     rc = put_pins (w, &c->pins);
   if (rc == 0)
     rc = put_log (w, &c->log);
+  worktree_log_told (t);
   if (rc == 0)
     rc = put_meta (w);
   if (rc == 0)

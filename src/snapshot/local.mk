@@ -40,6 +40,7 @@ libsnapshot_la_SOURCES = \
 	%D%/tree_external.c \
 	%D%/vault.c %D%/vault.h \
 	%D%/where.h \
+	%D%/worktree_log.c \
 	%D%/worktree.c %D%/worktree.h \
 	%D%/worktree_copy.c \
 	%D%/worktree_db.c %D%/worktree_db.h \

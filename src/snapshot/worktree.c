@@ -49,6 +49,7 @@ worktree_new (const char *dir, struct worktree **out)
     return ERR_NOMEM;
   lock_init (&t->lock, LOCK_TREE, "worktree");
   buf_init (&t->log, CHANGELOG_MAX);
+  buf_init (&t->odd, 64u << 20);
   t->hash_size = 4096;
   t->hash = calloc (t->hash_size, sizeof *t->hash);
   t->next_ino = WORKTREE_ROOT + 1;
@@ -90,6 +91,7 @@ worktree_free (struct worktree *t)
   free (t->hash);
   wtdb_free (t->db);
   buf_release (&t->log);
+  buf_release (&t->odd);
   lock_destroy (&t->lock);
   free (t);
 }
@@ -326,6 +328,18 @@ insert_locked (struct inode *i)
   t->count++;
 }
 
+enum presence
+worktree_presence (struct worktree *t, uint64_t ino)
+{
+  LOCK_SCOPE (&t->lock);
+  for (struct inode *i = *bucket (t, ino); i; i = i->hash_next)
+    if (i->ino == ino)
+      return i->is_removed ? REMOVED_SINCE : PRESENT;
+  AUTO_BUF row; /* a removed node is in memory until it is forgotten */
+  buf_init (&row, ROW_MAX);
+  return wtdb_node_get (t->db, ino, &row) == 0 ? PRESENT : GONE;
+}
+
 int
 inode_get_locked (struct worktree *t, uint64_t ino, struct inode **out)
 {
@@ -357,24 +371,10 @@ inode_get_locked (struct worktree *t, uint64_t ino, struct inode **out)
 }
 
 static void
-log_append (struct worktree *t, const struct buf *b)
-{
-  if (b->error || t->error)
-    return;
-  buf_put (&t->log, b->data, b->len);
-  if (t->log.error) /* what cannot be noted could not be made durable: never a success again */
-    t->error = ERR_LIMIT;
-}
-
-static void
 remove_for_good_locked (struct inode *i)
 {
   struct worktree *t = i->tree;
-  uint8_t raw[16];
-  struct buf b = { .data = raw, .cap = sizeof raw, .max = sizeof raw };
-  buf_put_u8 (&b, LOG_GONE);
-  buf_put_varint (&b, i->ino);
-  log_append (t, &b);
+  log_gone_locked (t, i->ino);
   (void) !wtdb_node_del (t->db, i->ino); /* a row nobody names does no harm */
   (void) !wtdb_segs_drop (t->db, i->ino);
   if (i->a.kind == NODE_DIR)
@@ -392,6 +392,13 @@ inode_put_locked (struct inode *i)
   lock_assert_held (&t->lock);
   if (--i->pins)
     return;
+  if (i->is_removed && t->is_told && t->doomed_count < DOOMED_MAX) {
+    i->pins = 1;
+    i->newer = t->doomed;
+    t->doomed = i;
+    t->doomed_count++;
+    return;
+  }
   if (i->is_removed) {
     remove_for_good_locked (i);
     return;
@@ -418,32 +425,6 @@ worktree_put (struct inode *i)
   lock_take (&t->lock);
   inode_put_locked (i);
   lock_release (&t->lock);
-}
-
-void
-inode_touch_locked (struct inode *i)
-{
-  lock_assert_held (&i->tree->lock);
-  i->is_dirty = true;
-  if (i->is_logged)
-    return;
-  i->is_logged = true;
-  uint8_t raw[16];
-  struct buf b = { .data = raw, .cap = sizeof raw, .max = sizeof raw };
-  buf_put_u8 (&b, LOG_NODE);
-  buf_put_varint (&b, i->ino);
-  log_append (i->tree, &b);
-}
-
-void
-log_name_locked (struct worktree *t, uint64_t dir, const void *name, size_t n)
-{
-  uint8_t raw[16 + TREE_NAME_MAX];
-  struct buf b = { .data = raw, .cap = sizeof raw, .max = sizeof raw };
-  buf_put_u8 (&b, LOG_NAME);
-  buf_put_varint (&b, dir);
-  buf_put_bytes (&b, name, n);
-  log_append (t, &b);
 }
 
 void
@@ -515,7 +496,7 @@ worktree_make (struct worktree *t, uint64_t dir, const char *name, const struct 
   inode_touch_locked (i);
   if (name) {
     i->tmp_class = strdup (name); /* without it the class is decided by content alone */
-    log_name_locked (t, dir, name, strlen (name));
+    log_name_locked (t, dir, name, strlen (name), i->ino, false);
     parent->a.mtime = parent->ctime = attr->mtime;
     parent->subdirs += attr->kind == NODE_DIR;
     inode_touch_locked (parent);
@@ -546,6 +527,8 @@ worktree_replay_node (struct worktree *t, uint64_t ino, const struct node_attr *
   i->ctime = attr->mtime;
   i->is_dirty = true;
   i->durable = i->told = attr->size;
+  if (attr->kind != NODE_DIR && attr->nlink != 1)
+    buf_put_u64 (&t->odd, ino);
   if (ino >= t->next_ino)
     t->next_ino = ino + 1;
   if (rc == 0 && attr->kind == NODE_FILE)

@@ -21,6 +21,7 @@
 
 #define WORKTREE_ROOT 1
 #define WORKTREE_CACHED 8192 /* inodes kept without need: about 4 MiB */
+#define DOOMED_MAX 8192      /* removed nodes kept while a checkpoint is built: about 4 MiB */
 #define CHANGELOG_MAX (32u << 20) /* between two checkpoints; beyond it the snapshot fails */
 
 #define CHECKPOINTS_FLYING 3 /* of one snapshot, on their way at a time */
@@ -65,6 +66,10 @@ struct worktree {
   uint64_t next_ino;
   uint64_t files, dirs;
   struct buf log;     /* change log */
+  bool is_told;       /* a checkpoint is built from an earlier log: what that names is kept */
+  struct inode *doomed; /* for it: without a name, each pinned by this list, linked by `newer` */
+  size_t doomed_count;
+  struct buf odd;     /* recovery: other nodes than directories with another link count than 1 */
   int error;          /* of the database: sticky */
   _Atomic int64_t refs; /* lookups given out minus forgets */
 };
@@ -115,8 +120,7 @@ int worktree_list (struct worktree *t, uint64_t dir, const void *after, size_t a
                    unsigned limit,
                    struct buf *out) WARN_UNUSED;
 
-/* For recovery: puts what a checkpoint says.  worktree_recount fixes link counts of directories
- * after. */
+/* For recovery: puts what a checkpoint says.  worktree_recount fixes link counts after. */
 int worktree_replay_node (struct worktree *t, uint64_t ino,
                           const struct node_attr *attr) WARN_UNUSED;
 int worktree_replay_entry (struct worktree *t, uint64_t dir, const uint8_t *name, size_t n,
@@ -146,11 +150,30 @@ node_attr_of (enum node_kind kind, uint16_t mode, uint32_t uid, uint32_t gid)
 }
 
 /* Private to worktree*.c, checkpoint.c and tree_build.c. */
-enum { LOG_NODE = 1, LOG_NAME = 2, LOG_GONE = 3 };
+enum { LOG_NODE = 1, LOG_NAME = 2, LOG_GONE = 3, LOG_NAME_HALF = 4 };
+struct log_entry {
+  uint8_t type;        /* NODE, NAME, GONE */
+  bool is_half;        /* the next entry belongs to the same change: no crash between them */
+  uint64_t no;         /* the node; of a name its directory */
+  const uint8_t *name; /* a view */
+  size_t len;
+  uint64_t ino;        /* whose the name is since; 0: nobody's */
+};
+/* False at the end, or where the log is damaged (R has failed). */
+bool log_next (struct rd *r, struct log_entry *out);
+void log_name_locked (struct worktree *t, uint64_t dir, const void *name, size_t n, uint64_t ino,
+                      bool is_half);
+void log_gone_locked (struct worktree *t, uint64_t ino);
+/* The log so far is handed over to TO; until worktree_log_told nodes that lose their last name stay
+ * (DOOMED_MAX of them), so that the checkpoint can tell of the tree as the log left it. */
+void worktree_log_take (struct worktree *t, struct buf *to, uint64_t *first_new);
+void worktree_log_told (struct worktree *t);
 int inode_get_locked (struct worktree *t, uint64_t ino, struct inode **out) WARN_UNUSED;
 void inode_put_locked (struct inode *i);
+/* Is INO in the tree: with a name, without one any more but not forgotten, or not at all? */
+enum presence { PRESENT, REMOVED_SINCE, GONE };
+enum presence worktree_presence (struct worktree *t, uint64_t ino);
 int inode_write_locked (struct inode *i) WARN_UNUSED;
-void log_name_locked (struct worktree *t, uint64_t dir, const void *name, size_t n);
 void inode_attr_encode_view (const struct inode *i, struct node_attr *out);
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #define LOG_MODULE "worktree"
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -47,11 +48,11 @@ drop_link (struct inode *i)
 }
 
 static int
-put_name (struct worktree *t, uint64_t dir, const char *name, uint64_t ino, int kind)
+put_name (struct worktree *t, uint64_t dir, const char *name, uint64_t ino, int kind, bool is_half)
 {
   int rc = wtdb_name_put (t->db, dir, name, strlen (name), ino, kind);
   if (rc == 0)
-    log_name_locked (t, dir, name, strlen (name));
+    log_name_locked (t, dir, name, strlen (name), ino, is_half);
   return rc;
 }
 
@@ -60,7 +61,7 @@ del_name (struct worktree *t, uint64_t dir, const char *name)
 {
   int rc = wtdb_name_del (t->db, dir, name, strlen (name));
   if (rc == 0)
-    log_name_locked (t, dir, name, strlen (name));
+    log_name_locked (t, dir, name, strlen (name), 0, false);
   return rc;
 }
 
@@ -80,7 +81,7 @@ link_locked (struct worktree *t, struct inode *i, struct inode *parent, const ch
   int rc = wtdb_name_get (t->db, parent->ino, name, strlen (name), &old, &kind);
   if (rc != ERR_NOENT)
     return rc ? rc : ERR_EXISTS;
-  rc = put_name (t, parent->ino, name, i->ino, i->a.kind);
+  rc = put_name (t, parent->ino, name, i->ino, i->a.kind, false);
   if (rc)
     return rc;
   i->a.nlink++;
@@ -172,9 +173,9 @@ rename_locked (struct worktree *t, struct move *v, const char *name, const char 
   if (flags & RENAME_FLAG_EXCHANGE) {
     if (!v->has_old)
       return ERR_NOENT;
-    rc = put_name (t, new_dir, new_name, v->ino, v->kind);
+    rc = put_name (t, new_dir, new_name, v->ino, v->kind, true);
     if (rc == 0)
-      rc = put_name (t, dir, name, v->old_ino, v->old_kind);
+      rc = put_name (t, dir, name, v->old_ino, v->old_kind, false);
     if (rc)
       return rc;
     int delta = (v->kind == NODE_DIR) - (v->old_kind == NODE_DIR);
@@ -197,7 +198,7 @@ rename_locked (struct worktree *t, struct move *v, const char *name, const char 
         return rc ? rc : ERR_NOTEMPTY;
     }
   }
-  rc = put_name (t, new_dir, new_name, v->ino, v->kind);
+  rc = put_name (t, new_dir, new_name, v->ino, v->kind, true);
   if (rc == 0)
     rc = del_name (t, dir, name);
   if (rc)
@@ -291,19 +292,71 @@ worktree_replay_entry (struct worktree *t, uint64_t dir, const uint8_t *name, si
 }
 
 struct recount {
-  struct buf dirs; /* u64 directory of each subdirectory */
+  struct buf dirs;  /* u64 directory of each subdirectory */
+  struct buf files; /* u64 node of each other name */
 };
 
 static int
-note_subdir (void *ctx, uint64_t dir, const uint8_t *name, size_t n, uint64_t ino, int kind)
+note_name (void *ctx, uint64_t dir, const uint8_t *name, size_t n, uint64_t ino, int kind)
 {
   struct recount *c = ctx;
   (void) name;
   (void) n;
-  (void) ino;
   if (kind == NODE_DIR)
     buf_put_u64 (&c->dirs, dir);
+  else
+    buf_put_u64 (&c->files, ino);
   return c->dirs.error;
+}
+
+static int
+by_number (const void *a, const void *b)
+{
+  uint64_t x = get_le64 (a), y = get_le64 (b);
+  return x < y ? -1 : x > y;
+}
+
+/* A checkpoint tells of names as its log left them, of nodes as they were when it was built: a link
+ * made or removed in between is counted and not there, or the other way round. */
+static int
+set_links (struct worktree *t, uint64_t ino, uint32_t names)
+{
+  struct inode *i;
+  int rc = inode_get_locked (t, ino, &i);
+  if (rc)
+    return rc == ERR_NOENT ? 0 : rc;
+  if (i->a.nlink != names) {
+    i->a.nlink = names;
+    i->is_removed = names == 0;
+    i->is_dirty = true;
+  }
+  inode_put_locked (i);
+  return 0;
+}
+
+static int
+recount_links (struct worktree *t, struct buf *files)
+{
+  int rc = 0;
+  size_t n = files->len / 8;
+  if (n)
+    qsort (files->data, n, 8, by_number);
+  for (size_t k = 0, next; rc == 0 && k < n; k = next) {
+    for (next = k + 1; next < n && by_number (files->data + 8 * k, files->data + 8 * next) == 0;)
+      next++;
+    if (next - k > 1)
+      rc = set_links (t, get_le64 (files->data + 8 * k), (uint32_t) (next - k));
+  }
+  for (size_t k = 0; rc == 0 && k + 8 <= t->odd.len; k += 8) {
+    uint32_t names = 0;
+    const uint8_t *at = n ? bsearch (t->odd.data + k, files->data, n, 8, by_number) : NULL;
+    while (at && at > files->data && by_number (at - 8, t->odd.data + k) == 0)
+      at -= 8;
+    for (; at && at < files->data + 8 * n && by_number (at, t->odd.data + k) == 0; at += 8)
+      names++;
+    rc = set_links (t, get_le64 (t->odd.data + k), names);
+  }
+  return rc;
 }
 
 int
@@ -312,7 +365,8 @@ worktree_recount (struct worktree *t)
   LOCK_SCOPE (&t->lock);
   struct recount c;
   buf_init (&c.dirs, 256u << 20);
-  int rc = wtdb_all_names (t->db, note_subdir, &c);
+  buf_init (&c.files, 256u << 20); /* 8 bytes a name, while a recovery runs */
+  int rc = wtdb_all_names (t->db, note_name, &c);
   for (size_t k = 0; rc == 0 && k + 8 <= c.dirs.len; k += 8) {
     struct inode *i;
     rc = inode_get_locked (t, get_le64 (c.dirs.data + k), &i);
@@ -322,6 +376,13 @@ worktree_recount (struct worktree *t)
     i->is_dirty = true;
     inode_put_locked (i);
   }
+  if (rc == 0 && (c.files.error || t->odd.error))
+    log_warn ("too many names to count the links of files again: a link made in the moment of the "
+              "crash may be counted wrongly");
+  else if (rc == 0)
+    rc = recount_links (t, &c.files);
   buf_release (&c.dirs);
+  buf_release (&c.files);
+  buf_release (&t->odd);
   return rc;
 }

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Programs that drive the snapshot layer without FUSE, over stores that die.
 crash_tests = tests/crash/collector tests/crash/crash_points tests/crash/join_points \
-	tests/crash/overlap tests/crash/seams
+	tests/crash/moved tests/crash/overlap tests/crash/seams
 # Sanitizers stand in front of the same calls as disk.c.
 if !SANITIZED
 crash_tests += tests/crash/file_points
@@ -28,6 +28,10 @@ tests_crash_file_points_LDADD = libsnapshot.la
 tests_crash_collector_SOURCES = %D%/collector.c $(crash_world)
 tests_crash_collector_CFLAGS = $(crash_cflags)
 tests_crash_collector_LDADD = libsnapshot.la
+
+tests_crash_moved_SOURCES = %D%/moved.c $(crash_world)
+tests_crash_moved_CFLAGS = $(crash_cflags)
+tests_crash_moved_LDADD = libsnapshot.la
 
 tests_crash_overlap_SOURCES = %D%/overlap.c $(crash_world)
 tests_crash_overlap_CFLAGS = $(crash_cflags)
