@@ -36,7 +36,8 @@ CONFIG (RETRY, "retry", CHOICE, REGIONAL, "quick|standard|aggressive|patient|non
         false,
         "How long a request to the store is tried again: 5 seconds, one minute, five minutes in "
         "short "
-        "steps, one hour, not at all. Commands without a mount use quick unless this is set.")
+        "steps, one hour (an upload seven days, so that what was written outlasts any outage), not "
+        "at all. Commands without a mount use quick unless this is set.")
 CONFIG (CONNECT_TIMEOUT, "connect-timeout", DURATION, REGIONAL, "", NS_PER_S, 600 * NS_PER_S, "10s",
         false, "How long a connection to the store may take.")
 CONFIG (STALL_TIMEOUT, "stall-timeout", DURATION, REGIONAL, "", NS_PER_S, 3600 * NS_PER_S, "30s",

@@ -18,15 +18,19 @@
 #define LOG_EVERY (10 * NS_PER_S)
 #define THROTTLED_FACTOR 4 /* who is asked to slow down begins with longer waits */
 
+/* What was taken from a writer is given up only by who ends the mount: a store may be away for long.
+ * Whoever waits for it has a limit of his own (write-timeout), or can be interrupted. */
+#define PUT_PATIENCE_MS (7 * INT64_C (86400000))
+
 static const struct {
   const char *name;
-  int64_t base_ms, cap_ms, budget_ms;
+  int64_t base_ms, cap_ms, budget_ms, put_ms;
 } presets[] = {
-  [RETRY_STANDARD] = { "standard", 200, 10000, 60000 },
-  [RETRY_QUICK] = { "quick", 100, 1000, 5000 },
-  [RETRY_AGGRESSIVE] = { "aggressive", 50, 2000, 300000 },
-  [RETRY_PATIENT] = { "patient", 500, 30000, 3600000 },
-  [RETRY_NONE] = { "none", 0, 0, 0 },
+  [RETRY_STANDARD] = { "standard", 200, 10000, 60000, 60000 },
+  [RETRY_QUICK] = { "quick", 100, 1000, 5000, 5000 },
+  [RETRY_AGGRESSIVE] = { "aggressive", 50, 2000, 300000, 300000 },
+  [RETRY_PATIENT] = { "patient", 500, 30000, 3600000, PUT_PATIENCE_MS },
+  [RETRY_NONE] = { "none", 0, 0, 0, 0 },
 };
 
 static __thread int64_t asked_ns;
@@ -166,7 +170,9 @@ again (struct tries *t, int *rc)
     return false;
   t->failed++;
   int64_t wait = backoff (t, *rc, asked);
-  int64_t budget = presets[t->r->preset].budget_ms * NS_PER_MS, used = clock_now () - t->began;
+  int64_t ms = t->op == BLOB_OP_PUT ? presets[t->r->preset].put_ms
+                                    : presets[t->r->preset].budget_ms;
+  int64_t budget = ms * NS_PER_MS, used = clock_now () - t->began;
   if (used + wait > budget) {
     if (t->failed > 1)
       tell_end (t, *rc, used);

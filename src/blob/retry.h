@@ -20,7 +20,7 @@ enum retry_preset {
   RETRY_STANDARD,   /* up to a minute */
   RETRY_QUICK,      /* up to 5 seconds: commands that a person waits for */
   RETRY_AGGRESSIVE, /* up to 5 minutes in short steps */
-  RETRY_PATIENT,    /* up to an hour: uploads of a backup */
+  RETRY_PATIENT,    /* up to an hour, puts up to 7 days: a mount */
   RETRY_NONE,
 };
 

@@ -98,7 +98,7 @@ test_gives_up (void **state)
 {
   static const struct { enum retry_preset preset; int64_t seconds; } cases[]
       = { { RETRY_QUICK, 5 }, { RETRY_STANDARD, 60 }, { RETRY_AGGRESSIVE, 300 },
-          { RETRY_PATIENT, 3600 } };
+          { RETRY_PATIENT, 7 * 86400 } };
   for (size_t i = 0; i < 4; i++) {
     stack ("put@1+0=fail:throttled", cases[i].preset, false);
     int64_t before = clock_now ();
@@ -109,6 +109,14 @@ test_gives_up (void **state)
     assert_true (blob_fault_count (fault) > 3);
     unstack (NULL);
   }
+  stack ("get@1+0=fail:again", RETRY_PATIENT, false); /* who reads is told after an hour */
+  int64_t before = clock_now ();
+  AUTO_BUF got;
+  buf_init (&got, 100);
+  assert_int_equal (blob_get_all (store, "a", &got), ERR_AGAIN);
+  int64_t took = clock_now () - before;
+  assert_true (took <= 3600 * NS_PER_S && took >= 1200 * NS_PER_S);
+  unstack (NULL);
   stack ("put@1+0=fail:again", RETRY_NONE, false);
   assert_int_equal (put ("a", "x", false), ERR_AGAIN);
   assert_int_equal (blob_fault_count (fault), 1);
