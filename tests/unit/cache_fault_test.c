@@ -81,11 +81,18 @@ static void
 test_kill (void **state)
 {
   for (int round = 0; round < 12; round++) {
+    int done[2];
+    assert_int_equal (pipe (done), 0);
     pid_t pid = fork ();
     if (pid == 0) {
+      close (done[0]);
       struct blockcache *c = cache_at (*state, 8 << 20);
       for (uint32_t i = 0;; i++) {
         uint32_t pack = i / 50 % 9;
+        if (i == 450) {
+          blockcache_flush (c);
+          (void) !write (done[1], "", 1);
+        }
         if (!has_unit (c, pack, 64 + i % 50 * 40000, 20000))
           put_unit (c, pack, 64 + i % 50 * 40000, 20000);
         else
@@ -95,6 +102,11 @@ test_kill (void **state)
     for (int i = 0; i < 500 && dir_bytes (*state) < MIN_FILLED; i++)
       usleep (10000); /* a slow machine: it must have begun */
     usleep (20000 + 7000 * (useconds_t) round);
+    close (done[1]);
+    char byte;
+    if (round == 11) /* at last one that came so far as to have written all once */
+      assert_int_equal (read (done[0], &byte, 1), 1);
+    close (done[0]);
     kill (pid, SIGKILL);
     waitpid (pid, NULL, 0);
     assert_true (dir_bytes (*state) <= 8 << 20);
