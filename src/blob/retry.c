@@ -18,8 +18,8 @@
 #define LOG_EVERY (10 * NS_PER_S)
 #define THROTTLED_FACTOR 4 /* who is asked to slow down begins with longer waits */
 
-/* What was taken from a writer is given up only by who ends the mount: a store may be away for long.
- * Whoever waits for it has a limit of his own (write-timeout), or can be interrupted. */
+/* What was taken from a writer is given up only by who ends the mount: a store may be away for
+ * long.  Whoever waits for it has a limit of his own (write-timeout), or can be interrupted. */
 #define PUT_PATIENCE_MS (7 * INT64_C (86400000))
 
 static const struct {
