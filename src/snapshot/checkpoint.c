@@ -501,10 +501,7 @@ build (struct writing *w, struct checkpoint *c)
 {
   struct snap *s = w->snap;
   struct worktree *t = s->tree;
-  worktree_log_take (t, &c->log, &w->first_new);
-  lock_take (&t->lock);
-  int rc = t->error;
-  lock_release (&t->lock);
+  int rc = worktree_log_take (t, &c->log, &w->first_new);
   if (rc == 0)
     rc = put_pins (w, &c->pins);
   if (rc == 0)

@@ -164,9 +164,10 @@ bool log_next (struct rd *r, struct log_entry *out);
 void log_name_locked (struct worktree *t, uint64_t dir, const void *name, size_t n, uint64_t ino,
                       bool is_half);
 void log_gone_locked (struct worktree *t, uint64_t ino);
-/* The log so far is handed over to TO; until worktree_log_told nodes that lose their last name stay
- * (DOOMED_MAX of them), so that the checkpoint can tell of the tree as the log left it. */
-void worktree_log_take (struct worktree *t, struct buf *to, uint64_t *first_new);
+/* The log so far is handed over to TO; *first_new: the first node made later.  An error is the
+ * tree's sticky one: TO is not all of it.  Until worktree_log_told nodes that lose their last name
+ * stay (DOOMED_MAX of them), so that the checkpoint can tell of the tree as the log left it. */
+int worktree_log_take (struct worktree *t, struct buf *to, uint64_t *first_new) WARN_UNUSED;
 void worktree_log_told (struct worktree *t);
 int inode_get_locked (struct worktree *t, uint64_t ino, struct inode **out) WARN_UNUSED;
 void inode_put_locked (struct inode *i);

@@ -58,7 +58,8 @@ log_next (struct rd *r, struct log_entry *out)
 {
   if (!rd_left (r) || r->failed)
     return false;
-  *out = (struct log_entry){ .type = rd_u8 (r), .no = rd_varint (r) };
+  *out = (struct log_entry){ .type = rd_u8 (r) };
+  out->no = rd_varint (r); /* on its own: the order within an initializer is nobody's promise */
   if (out->type == LOG_NAME || out->type == LOG_NAME_HALF) {
     out->is_half = out->type == LOG_NAME_HALF;
     out->type = LOG_NAME;
@@ -68,7 +69,7 @@ log_next (struct rd *r, struct log_entry *out)
   return !r->failed;
 }
 
-void
+int
 worktree_log_take (struct worktree *t, struct buf *to, uint64_t *first_new)
 {
   LOCK_SCOPE (&t->lock);
@@ -76,6 +77,7 @@ worktree_log_take (struct worktree *t, struct buf *to, uint64_t *first_new)
   buf_init (&t->log, CHANGELOG_MAX);
   *first_new = t->next_ino;
   t->is_told = true;
+  return t->error;
 }
 
 void
