@@ -98,6 +98,14 @@ blob_free (struct blob *b)
     b->ops->free (b);
 }
 
+struct blob
+blob_over (const struct blob *inner, const struct blob_ops *ops)
+{
+  struct blob b = *inner;
+  b.ops = ops;
+  return b;
+}
+
 uint64_t
 blob_upload_rate (const struct blob *b)
 {

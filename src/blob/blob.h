@@ -110,6 +110,8 @@ int blob_delete (struct blob *b, const char *const *keys, size_t n) WARN_UNUSED;
 int blob_now (struct blob *b, int64_t *out) WARN_UNUSED;
 /* All calls under way and to come return ERR_CANCELLED soon.  For the end of a process. */
 void blob_cancel (struct blob *b);
+/* What a wrapper that behaves as OPS over INNER begins as: what it has of its own comes after. */
+struct blob blob_over (const struct blob *inner, const struct blob_ops *ops);
 /* The limit of uploads that is in force, bytes per second; 0: none. */
 uint64_t blob_upload_rate (const struct blob *b);
 void blob_free (struct blob *b); /* a wrapper frees what it wraps; NULL is fine */

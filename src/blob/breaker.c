@@ -225,8 +225,7 @@ blob_breaker_new (struct blob **take, struct blob **out)
   if (!k)
     return ERR_NOMEM;
   breaker_init (&k->breaker);
-  k->blob = (struct blob){ .ops = &breaker_ops, .caps = inner->caps, .meter = inner->meter,
-                            .up = inner->up };
+  k->blob = blob_over (inner, &breaker_ops);
   k->inner = STEAL (inner);
   *out = &k->blob;
   return 0;

@@ -328,8 +328,7 @@ blob_fault_new (struct blob **take, const char *spec, struct blob **out)
   struct blob_fault *f = calloc (1, sizeof *f);
   if (!f)
     return ERR_NOMEM;
-  f->blob = (struct blob){ .ops = &fault_ops, .caps = inner->caps, .meter = inner->meter,
-                            .up = inner->up };
+  f->blob = blob_over (inner, &fault_ops);
   f->inner = STEAL (inner);
   lock_init (&f->lock, LOCK_BLOB, "blob_fault");
   lock_cond_init (&f->wake);

@@ -351,8 +351,7 @@ blob_retry_new (struct blob **take, enum retry_preset preset, struct blob **out)
   struct blob_retry *r = calloc (1, sizeof *r);
   if (!r)
     return ERR_NOMEM;
-  r->blob = (struct blob){ .ops = &retry_ops, .caps = inner->caps, .meter = inner->meter,
-                            .up = inner->up };
+  r->blob = blob_over (inner, &retry_ops);
   r->preset = (int) preset;
   r->inner = STEAL (inner);
   *out = &r->blob;

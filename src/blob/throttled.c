@@ -7,7 +7,7 @@
 struct blob_throttled {
   struct blob blob;
   struct blob *inner;
-  struct throttle_set up, down;
+  struct throttle_set down; /* up: blob.up */
   _Atomic bool is_cancelled;
 };
 
@@ -30,8 +30,8 @@ pay_ahead (struct paying *p, uint64_t sent)
 {
   uint64_t until = sent + THROTTLED_STEP < p->len ? sent + THROTTLED_STEP : p->len;
   while (p->rc == 0 && p->paid < until) {
-    uint64_t n = throttle_set_step (&p->t->up, until - p->paid);
-    p->rc = throttle_set_take (&p->t->up, n, &p->t->is_cancelled);
+    uint64_t n = throttle_set_step (&p->t->blob.up, until - p->paid);
+    p->rc = throttle_set_take (&p->t->blob.up, n, &p->t->is_cancelled);
     p->paid += n;
   }
 }
@@ -51,9 +51,9 @@ throttled_put (struct blob *b, const char *key, const void *data, size_t len,
 {
   struct blob_throttled *t = of (b);
   struct paying p = { .t = t, .opts = opts, .len = len };
-  bool is_limited = throttle_set_rate_of (&t->up) != 0;
+  bool is_limited = throttle_set_rate_of (&t->blob.up) != 0;
   if (!is_limited) /* one write(2); a limit set meanwhile holds from the next object on */
-    return throttle_set_take (&t->up, len, &t->is_cancelled) ? ERR_CANCELLED
+    return throttle_set_take (&t->blob.up, len, &t->is_cancelled) ? ERR_CANCELLED
                                                              : blob_put (t->inner, key, data, len,
                                                                          opts);
   struct blob_put_opts with_progress = *opts;
@@ -175,9 +175,8 @@ blob_throttled_new (struct blob **take, const struct throttle_set *up,
   struct blob_throttled *t = calloc (1, sizeof *t);
   if (!t)
     return ERR_NOMEM;
-  t->blob = (struct blob){ .ops = &throttled_ops, .caps = inner->caps, .meter = inner->meter,
-                            .up = *up };
-  t->up = *up;
+  t->blob = blob_over (inner, &throttled_ops);
+  t->blob.up = *up;
   t->down = *down;
   t->inner = STEAL (inner);
   *out = &t->blob;
